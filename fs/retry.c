@@ -1,0 +1,568 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* retry.c: makes of single attempts what a mount promises.
+ *
+ * The remote beneath makes one attempt a call. This layer repeats it while the
+ * transport fails or the server says "later" (JUKEBOX): for ever on a hard
+ * mount, until the patience for an absent server is over on a soft one. Since
+ * a call whose reply was lost may have been executed, a repeated call that is
+ * not idempotent may be told that its work is already done; then this layer
+ * finds out whether it was this call that did it. What others did meanwhile
+ * stays an error.
+ *
+ * A call (struct pending) is in one of these states:
+ *
+ *   state    where it is            what happens          next
+ *   -------  ---------------------  --------------------  -------------------
+ *   SENT     in the inner remote    transport error       WAITING in lost, or
+ *                                                         over: -EIO (soft)
+ *                                   JUKEBOX               WAITING in later
+ *                                   "already done" after  CHECKING; REMOVE and
+ *                                   a maybe_done          RMDIR: over, success
+ *                                   any other reply       over
+ *   WAITING  in lost or later,      due                   SENT; soft and out of
+ *            sorted by time                               patience: over, -EIO
+ *                                   another call got a    the same, due sooner
+ *                                   reply (lost only)
+ *                                   close                 over: -ENOTCONN
+ *   CHECKING nowhere: a LOOKUP,     it was this call      over: success
+ *            then maybe a GETATTR   it was not            over: the error
+ *            or READLINK, is        no answer (soft,      over: -EIO or
+ *            a call of this layer   close)                -ENOTCONN
+ *
+ * Which calls can be told so, and what proves that it was this call, is in
+ * retry_check.c. The directory's attributes then come from the reply that told
+ * us; those of before the change are lost with the first reply, hence pre is
+ * not valid.
+ *
+ * One lock guards the queues and the counts. It is not held while a call is
+ * submitted or completed; messages are written under it so that they appear in
+ * the order of the events. One thread sends what is due.
+ */
+#include <sys/queue.h>
+
+#include "../cache/msg.h"
+#include "remote.h"
+#include "retry_check.h"
+
+enum {
+	LOST_FIRST_MS = 50, /* after a first retry at once */
+	LOST_MAX_MS = 2000,
+	LATER_FIRST_MS = 100,
+	LATER_MAX_MS = 5000,
+};
+
+struct retry;
+
+struct pending {
+	struct retry *self;
+	struct remote_call *call;
+	TAILQ_ENTRY(pending) link; /* WAITING */
+	uint64_t due_ms;
+	unsigned lost_n;  /* transport errors since the server last answered */
+	unsigned later_n; /* JUKEBOX replies */
+	bool maybe_done;  /* an attempt that got no reply may have worked */
+	struct remote_call *found; /* CHECKING: the LOOKUP */
+};
+
+TAILQ_HEAD(queue, pending);
+
+struct retry {
+	struct remote base;
+	struct remote *inner;
+	struct remote_retry_options o;
+	char address[64];
+	pthread_t thread;
+	uint64_t time_unit_ns; /* atomic; of the server's disk, from FSINFO */
+	bool away;             /* atomic; written under the lock */
+
+	struct mutex lock; /* guards what follows */
+	struct cond due;   /* for the thread: the queues or closing changed */
+	struct cond idle;  /* for close: submitting or pending_n became 0 */
+	struct queue lost, later;
+	unsigned pending_n;  /* calls that are not over */
+	unsigned submitting; /* threads inside the inner remote's submit */
+	bool closing;
+	bool told; /* the user knows that the server is away */
+	uint64_t retries;
+};
+
+static struct retry *to_retry(struct remote *r)
+{
+	return CONTAINER_OF(r, struct retry, base);
+}
+
+/* ---- over ---- */
+
+/* The call, or the question whether it was done, got no answer that says
+ * anything: the caller cannot know what the server did. */
+static bool is_no_answer(int status)
+{
+	return status == -EIO || status == -EREMOTEIO || status == -ENOMEM ||
+	       remote_error_is_transport(status);
+}
+
+static void finish(struct pending *p, int status)
+{
+	struct retry *self = p->self;
+	struct remote_call *c = p->call;
+
+	c->status = status;
+	c->maybe_done = p->maybe_done && is_no_answer(status);
+	free(p);
+	remote_complete(c);
+
+	mutex_lock(&self->lock);
+	if (--self->pending_n == 0)
+		cond_signal(&self->idle);
+	mutex_unlock(&self->lock);
+}
+
+/* ---- is the server there? ---- */
+
+bool remote_retry_is_away(struct remote *retry)
+{
+	return __atomic_load_n(&to_retry(retry)->away, __ATOMIC_ACQUIRE);
+}
+
+static void server_is_away(struct retry *self, const struct pending *p)
+	REQUIRES(&self->lock)
+{
+	__atomic_store_n(&self->away, true, __ATOMIC_RELEASE);
+	/* Servers close idle connections: the first failure means nothing. */
+	if (self->told || p->lost_n < 2)
+		return;
+	self->told = true;
+	if (self->o.soft)
+		msg_warning("server %s not responding, calls fail after %g s",
+			    self->address,
+			    self->o.timeo_ms * (self->o.retrans + 1.0) / 1000);
+	else
+		msg_warning("server %s not responding, still trying",
+			    self->address);
+}
+
+/* Any reply says that the server is back: those who wait for it need not wait
+ * to the end of their back-off. They still wait a little: a call that makes
+ * the server drop the connection must not be repeated as fast as others
+ * succeed. */
+static void server_is_back(struct retry *self)
+{
+	struct pending *p;
+	uint64_t soon;
+
+	if (!__atomic_load_n(&self->away, __ATOMIC_ACQUIRE))
+		return;
+	mutex_lock(&self->lock);
+	__atomic_store_n(&self->away, false, __ATOMIC_RELEASE);
+	soon = clock_ms() + LOST_FIRST_MS;
+	TAILQ_FOREACH(p, &self->lost, link)
+		p->due_ms = MIN(p->due_ms, soon);
+	cond_signal(&self->due);
+	if (self->told)
+		msg_info("server %s OK", self->address);
+	self->told = false;
+	mutex_unlock(&self->lock);
+}
+
+/* ---- waiting ---- */
+
+static uint64_t backoff_ms(unsigned n, uint64_t first, uint64_t max)
+{
+	while (--n > 0 && first < max)
+		first *= 2;
+	return MIN(first, max);
+}
+
+/* When a soft mount gives up on the server. */
+static uint64_t patience_end(const struct pending *p)
+{
+	const struct remote_retry_options *o = &p->self->o;
+
+	if (!o->soft)
+		return UINT64_MAX;
+	return p->call->started_ms + (uint64_t)o->timeo_ms * (o->retrans + 1ull);
+}
+
+/* Most go to the end: the longest wait is the most common. */
+static void enqueue(struct retry *self, struct queue *q, struct pending *p)
+	REQUIRES(&self->lock)
+{
+	struct pending *before = TAILQ_LAST(q, queue);
+
+	while (before && before->due_ms > p->due_ms)
+		before = TAILQ_PREV(before, queue, link);
+	if (before)
+		TAILQ_INSERT_AFTER(q, before, p, link);
+	else
+		TAILQ_INSERT_HEAD(q, p, link);
+	cond_signal(&self->due);
+}
+
+static void on_lost(struct pending *p)
+{
+	struct retry *self = p->self;
+	uint64_t now = clock_ms(), end = patience_end(p), delay = 0;
+	int status = 0;
+
+	p->maybe_done |= p->call->maybe_done;
+	p->lost_n++;
+	if (p->lost_n > 1)
+		delay = backoff_ms(p->lost_n - 1, LOST_FIRST_MS, LOST_MAX_MS);
+	p->due_ms = MIN(now + delay, end);
+
+	mutex_lock(&self->lock);
+	server_is_away(self, p);
+	if (self->closing)
+		status = -ENOTCONN;
+	else if (now >= end)
+		status = -EIO;
+	else
+		enqueue(self, &self->lost, p);
+	mutex_unlock(&self->lock);
+	if (status < 0)
+		finish(p, status);
+}
+
+static void on_later(struct pending *p)
+{
+	struct retry *self = p->self;
+	uint64_t now = clock_ms();
+
+	server_is_back(self);
+	p->lost_n = 0;
+	p->later_n++;
+	/* Patience is for an absent server; this one has answered. */
+	p->call->started_ms = now;
+	p->due_ms = now + backoff_ms(p->later_n, LATER_FIRST_MS, LATER_MAX_MS);
+
+	mutex_lock(&self->lock);
+	bool closing = self->closing;
+	if (!closing)
+		enqueue(self, &self->later, p);
+	mutex_unlock(&self->lock);
+	if (closing)
+		finish(p, -ENOTCONN);
+}
+
+/* ---- was it this call? ---- */
+
+static void learn_time_unit(struct retry *self, const struct remote_call *c)
+{
+	const struct timespec *t = &c->fsinfo.time_delta;
+	uint64_t ns = (uint64_t)t->tv_sec * 1000000000 + (uint64_t)t->tv_nsec;
+
+	__atomic_store_n(&self->time_unit_ns, MAX(ns, (uint64_t)1),
+			 __ATOMIC_RELAXED);
+}
+
+static uint64_t time_unit(struct retry *self)
+{
+	return __atomic_load_n(&self->time_unit_ns, __ATOMIC_RELAXED);
+}
+
+static void verdict(struct pending *p, bool ours)
+{
+	int status = p->call->status;
+
+	if (ours) {
+		retry_adopt(p->call, p->found);
+		status = 0;
+	}
+	remote_call_unref(p->found);
+	finish(p, status);
+}
+
+static void no_answer(struct pending *p, int status)
+{
+	remote_call_unref(p->found);
+	finish(p, status);
+}
+
+static void ask(struct pending *p, enum remote_op op, const struct handle *fh,
+		const char *name, remote_done_fn *done)
+{
+	struct remote_call *c = remote_call_new(op, fh, name);
+
+	if (!c) {
+		no_answer(p, -ENOMEM);
+		return;
+	}
+	remote_submit(&p->self->base, c, done, p);
+	remote_call_unref(c);
+}
+
+static void readlink_done(struct remote_call *c, void *arg)
+{
+	struct pending *p = arg;
+
+	if (is_no_answer(c->status))
+		no_answer(p, c->status);
+	else
+		verdict(p, c->status == 0 && c->data_len == p->call->data_len &&
+				   memcmp(c->data, p->call->data,
+					  c->data_len) == 0);
+}
+
+static void judge(struct pending *p)
+{
+	if (p->call->op != REMOTE_SYMLINK)
+		verdict(p, retry_is_ours(p->call, p->found, time_unit(p->self)));
+	else if (S_ISLNK(p->found->attr.mode))
+		ask(p, REMOTE_READLINK, &p->found->fh_out, NULL, readlink_done);
+	else
+		verdict(p, false);
+}
+
+static void getattr_done(struct remote_call *c, void *arg)
+{
+	struct pending *p = arg;
+
+	if (is_no_answer(c->status)) {
+		no_answer(p, c->status);
+	} else if (c->status < 0) {
+		verdict(p, false);
+	} else {
+		p->found->attr = c->attr;
+		judge(p);
+	}
+}
+
+static void lookup_done(struct remote_call *c, void *arg)
+{
+	struct pending *p = arg;
+
+	p->found = remote_call_ref(c);
+	if (is_no_answer(c->status))
+		no_answer(p, c->status);
+	else if (c->status < 0)
+		verdict(p, false);
+	else if (!c->has_attr) /* servers may leave them out */
+		ask(p, REMOTE_GETATTR, &c->fh_out, NULL, getattr_done);
+	else
+		judge(p);
+}
+
+static void check(struct pending *p)
+{
+	struct remote_call *c = p->call;
+
+	if (c->op == REMOTE_REMOVE || c->op == REMOTE_RMDIR) {
+		c->pre.valid = false;
+		finish(p, 0);
+	} else if (c->op != REMOTE_RENAME) {
+		ask(p, REMOTE_LOOKUP, &c->fh, c->name, lookup_done);
+	} else if (c->object.len > 0) {
+		ask(p, REMOTE_LOOKUP, &c->fh2, c->name2, lookup_done);
+	} else {
+		finish(p, c->status); /* nothing to know it by */
+	}
+}
+
+/* ---- attempts ---- */
+
+static void on_reply(struct pending *p)
+{
+	struct remote_call *c = p->call;
+
+	server_is_back(p->self);
+	if (c->op == REMOTE_FSINFO && c->status == 0)
+		learn_time_unit(p->self, c);
+	if (p->maybe_done && c->status < 0 &&
+	    c->status == retry_already_done(c->op))
+		check(p);
+	else
+		finish(p, c->status);
+}
+
+static void attempt_done(struct remote_call *c, void *arg)
+{
+	struct pending *p = arg;
+
+	if (remote_error_is_transport(c->status))
+		on_lost(p);
+	else if (c->status == -EINPROGRESS)
+		on_later(p);
+	else
+		on_reply(p);
+}
+
+static void attempt(struct pending *p)
+{
+	struct retry *self = p->self;
+
+	mutex_lock(&self->lock);
+	bool closing = self->closing;
+	if (!closing) {
+		self->submitting++;
+		if (p->call->attempts++ > 0)
+			self->retries++;
+	}
+	mutex_unlock(&self->lock);
+	if (closing) {
+		finish(p, -ENOTCONN);
+		return;
+	}
+	remote_submit(self->inner, p->call, attempt_done, p);
+	/* @p may be gone by now. */
+	mutex_lock(&self->lock);
+	if (--self->submitting == 0)
+		cond_signal(&self->idle);
+	mutex_unlock(&self->lock);
+}
+
+static void retry_submit(struct remote *r, struct remote_call *c)
+{
+	struct retry *self = to_retry(r);
+	struct pending *p = calloc(1, sizeof(*p));
+
+	if (!p) {
+		c->status = -ENOMEM;
+		remote_complete(c);
+		return;
+	}
+	p->self = self;
+	p->call = c;
+	c->started_ms = clock_ms();
+	c->attempts = 0;
+	mutex_lock(&self->lock);
+	self->pending_n++;
+	mutex_unlock(&self->lock);
+	attempt(p);
+}
+
+/* ---- the thread ---- */
+
+static void on_due(struct pending *p)
+{
+	if (p->lost_n > 0 && clock_ms() >= patience_end(p)) {
+		finish(p, -EIO);
+		return;
+	}
+	remote_call_reset(p->call);
+	attempt(p);
+}
+
+/* The queue whose first call is due first; NULL when both are empty. */
+static struct queue *first_queue(struct retry *self) REQUIRES(&self->lock)
+{
+	const struct pending *a = TAILQ_FIRST(&self->lost);
+	const struct pending *b = TAILQ_FIRST(&self->later);
+
+	if (!a)
+		return b ? &self->later : NULL;
+	return b && b->due_ms < a->due_ms ? &self->later : &self->lost;
+}
+
+static void *retry_thread(void *arg)
+{
+	struct retry *self = arg;
+
+	mutex_lock(&self->lock);
+	for (;;) {
+		struct queue *q = first_queue(self);
+		struct pending *p = q ? TAILQ_FIRST(q) : NULL;
+
+		if (!p && self->closing)
+			break;
+		if (!p) {
+			cond_wait(&self->due, &self->lock);
+			continue;
+		}
+		bool closing = self->closing;
+		if (!closing && clock_ms() < p->due_ms) {
+			(void)cond_wait_until(&self->due, &self->lock,
+					      p->due_ms);
+			continue;
+		}
+		TAILQ_REMOVE(q, p, link);
+		mutex_unlock(&self->lock);
+		if (closing)
+			finish(p, -ENOTCONN);
+		else
+			on_due(p);
+		mutex_lock(&self->lock);
+	}
+	mutex_unlock(&self->lock);
+	return NULL;
+}
+
+/* ---- the layer ---- */
+
+static void retry_info(struct remote *r, struct remote_info *ret)
+{
+	struct retry *self = to_retry(r);
+
+	self->inner->v->info(self->inner, ret);
+	mutex_lock(&self->lock);
+	ret->retries += self->retries;
+	mutex_unlock(&self->lock);
+}
+
+static void retry_free(struct retry *self)
+{
+	cond_destroy(&self->idle);
+	cond_destroy(&self->due);
+	mutex_destroy(&self->lock);
+	free(self);
+}
+
+/* Once closing is set nothing waits any more and nothing new reaches the inner
+ * remote, not even from a completion; closing that ends what it still has. */
+static void retry_close(struct remote *r)
+{
+	struct retry *self = to_retry(r);
+
+	mutex_lock(&self->lock);
+	self->closing = true;
+	cond_signal(&self->due);
+	mutex_unlock(&self->lock);
+	(void)pthread_join(self->thread, NULL);
+
+	mutex_lock(&self->lock);
+	while (self->submitting > 0)
+		cond_wait(&self->idle, &self->lock);
+	mutex_unlock(&self->lock);
+	remote_close(self->inner);
+
+	mutex_lock(&self->lock);
+	while (self->pending_n > 0)
+		cond_wait(&self->idle, &self->lock);
+	mutex_unlock(&self->lock);
+	retry_free(self);
+}
+
+static const struct remote_vtable retry_vtable = {
+	.submit = retry_submit,
+	.info = retry_info,
+	.close = retry_close,
+};
+
+/* On failure @inner stays the caller's. */
+int remote_retry_open(struct remote *inner, const struct remote_retry_options *o,
+		      struct remote **ret)
+{
+	struct retry *self = calloc(1, sizeof(*self));
+	struct remote_info info;
+	int r;
+
+	if (!self)
+		return -ENOMEM;
+	remote_get_info(inner, &info);
+	memcpy(self->address, info.address, sizeof(self->address));
+	self->base.v = &retry_vtable;
+	self->inner = inner;
+	self->o = *o;
+	self->time_unit_ns = 1;
+	TAILQ_INIT(&self->lost);
+	TAILQ_INIT(&self->later);
+	mutex_init(&self->lock);
+	cond_init(&self->due);
+	cond_init(&self->idle);
+	r = pthread_create(&self->thread, NULL, retry_thread, self);
+	if (r != 0) {
+		retry_free(self);
+		return -r;
+	}
+	*ret = &self->base;
+	return 0;
+}
