@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* config.h: the options of a mount, parsed once and then only read; every
+ * limit of the program stands here too.
+ */
+#pragma once
+
+#include "../cache/base.h"
+
+enum {
+	/* Never so many in flight that the server's memory is the limit. */
+	LIMIT_NCONNECT_MAX = 16,
+	LIMIT_THREADS_MAX = 64, /* that may wait for the server at once */
+	/* A listing of more pages goes on in the background while lookups in
+	 * that directory are answered one by one. */
+	LIMIT_LISTING_PAGES = 8,
+	LIMIT_IO_BYTES = 1024 * 1024, /* libnfs refuses larger replies */
+	LIMIT_TMP_AREAS = 32,
+	/* A revalidation that takes longer is given up and what is known is
+	 * served: the server counts as away. */
+	LIMIT_REVALIDATE_MS = 5000,
+};
+
+#define CONFIG_AC_FOREVER UINT32_MAX
+
+enum area_kind { AREA_DIR, AREA_TMPFS };
+
+struct config_area {
+	char *path;          /* below the root, "/var/tmp/portage" */
+	enum area_kind kind;
+	char *dir;           /* AREA_DIR: where it lies; NULL: in the cache */
+};
+
+struct config {
+	char *source;     /* "HOST:/PATH" as given */
+	char *host, *path; /* its halves; no brackets, no trailing slash */
+	char *mountpoint; /* absolute, symlinks resolved */
+	char *cachedir;   /* what -o cachedir= said; NULL: the default. This
+			   * export's part lies in it: cachedir.h */
+	bool read_only, soft, foreground, no_areas;
+	bool noexec, nosuid, nodev; /* else a root's own: exec, suid, dev */
+	unsigned port, mountport;   /* 0: ask the portmapper */
+	unsigned nconnect;
+	unsigned timeo_ms, retrans;
+	unsigned read_bytes_max, write_bytes_max, listing_bytes;
+	unsigned ac_ms;             /* trust window; CONFIG_AC_FOREVER */
+	struct config_area areas[LIMIT_TMP_AREAS];
+	unsigned areas_n;
+	bool areas_given; /* -o tmp= was used: the defaults are not */
+	bool sloppy;      /* mount(8)'s -s: unknown options are passed over */
+};
+
+/* The defaults. */
+void config_init(struct config *c);
+void config_done(struct config *c);
+
+/* "HOST:/PATH", "[::1]:/PATH". -EINVAL and *@ret_why (malloc'ed) says why. */
+int config_set_source(struct config *c, const char *source, char **ret_why);
+
+/* One argument of -o: "rw,hard,tmp=/var/tmp/portage,...". -EINVAL and *@ret_why
+ * for a wrong value, -ENOENT for an unknown option; @c is then fit for
+ * config_done() only. */
+int config_set_options(struct config *c, const char *options, char **ret_why);
+
+/* A path below the root, "/var/tmp": absolute, without empty, "." and ".."
+ * components and without a slash at the end. *@ret is malloc'ed. -EINVAL. */
+int config_clean_path(const char *path, char **ret);
+
+/* Adds a tmp area; @dir may be NULL. -EEXIST: there is one at @path; -E2BIG:
+ * LIMIT_TMP_AREAS; -EINVAL: @path is no place below the root. */
+int config_add_area(struct config *c, const char *path, enum area_kind kind,
+		    const char *dir);

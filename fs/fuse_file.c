@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* fuse_file.c: contents of files. */
+#include "fuse_ops.h"
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct request r;
+
+	(void)ino;
+	(void)fi;
+	request_begin(&r, req, REQ_REFUSED);
+	reply_err(&r, -ENOSYS);
+}
+
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+	     struct fuse_file_info *fi)
+{
+	CLEANUP_FREE void *data = NULL;
+	struct request r;
+	uint32_t len = 0;
+	int err;
+
+	(void)fi;
+	request_begin(&r, req, REQ_READ);
+	err = vfs_read(r.front->vfs, &r.caller, ino, (uint64_t)off,
+		       (uint32_t)MIN(size, (size_t)LIMIT_IO_BYTES), &data,
+		       &len);
+	request_end(&r);
+	if (err < 0)
+		(void)fuse_reply_err(req, -err);
+	else
+		(void)fuse_reply_buf(req, data, len);
+}
+
+void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size,
+	      off_t off, struct fuse_file_info *fi)
+{
+	struct request r;
+	int err;
+
+	(void)fi;
+	request_begin(&r, req, REQ_WRITE);
+	err = vfs_write(r.front->vfs, &r.caller, ino, (uint64_t)off, buf,
+			(uint32_t)size);
+	request_end(&r);
+	if (err < 0)
+		(void)fuse_reply_err(req, -err);
+	else
+		(void)fuse_reply_write(req, size);
+}
+
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
+	      struct fuse_file_info *fi)
+{
+	struct request r;
+
+	(void)datasync;
+	(void)fi;
+	request_begin(&r, req, REQ_FSYNC);
+	reply_err(&r, vfs_fsync(r.front->vfs, &r.caller, ino));
+}
+
+void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
+		  off_t len, struct fuse_file_info *fi)
+{
+	struct request r;
+
+	(void)fi;
+	request_begin(&r, req, REQ_FALLOCATE);
+	reply_err(&r, vfs_fallocate(r.front->vfs, &r.caller, ino, mode,
+				    (uint64_t)off, (uint64_t)len));
+}

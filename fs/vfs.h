@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* vfs.h: the filesystem without FUSE: one function an operation, POSIX
+ * semantics. Permissions are the kernel's business (default_permissions); what
+ * reaches us has been allowed.
+ *
+ * All functions may be called from any thread, may wait for the server, and
+ * return 0 or -errno. Names come from the kernel: one component, not "." or
+ * "..". Inode numbers are meta.h's, META_ROOT the root.
+ */
+#pragma once
+
+#include "../cache/meta.h"
+#include "config.h"
+#include "remote.h"
+#include "stats.h"
+
+struct vfs; /* opaque */
+
+/* Who asks. */
+struct caller {
+	uid_t uid;
+	gid_t gid;
+	struct remote_intr *intr; /* may be NULL: not interruptible */
+};
+
+/* An inode as an answer, with how long the kernel may believe it. */
+struct vfs_entry {
+	uint64_t ino;
+	uint32_t generation;
+	struct attr attr;
+	double name_valid_s, attr_valid_s;
+};
+
+/* Takes neither meta nor remote: they must outlive the vfs. Fetches the root's
+ * attributes, the server's limits, and removes what an earlier mount left in
+ * the holding directory. @remote is a retry layer (remote_retry_open). */
+int vfs_open(const struct config *config, struct meta *meta,
+	     struct remote *remote, const struct handle *root,
+	     struct stats *stats, struct vfs **ret);
+
+/* Sends what is pending (times, removals of held files), waits for it, frees. */
+void vfs_close(struct vfs *v);
+
+/* The name of @ino must never vanish under the kernel while we run: something
+ * is mounted on or beneath it. Lookups of it are answered from the cache. */
+int vfs_pin_path(struct vfs *v, const char *path);
+
+/* Each success of a function with a vfs_entry is one reference of the kernel's
+ * on entry.ino, given back by vfs_forget(). A name known to be absent is
+ * success with ino 0. */
+int vfs_lookup(struct vfs *v, const struct caller *c, uint64_t dir,
+	       const char *name, struct vfs_entry *ret);
+void vfs_forget(struct vfs *v, uint64_t ino, uint64_t n);
+
+/* No reference is taken by the next two. */
+int vfs_getattr(struct vfs *v, const struct caller *c, uint64_t ino,
+		struct vfs_entry *ret);
+int vfs_setattr(struct vfs *v, const struct caller *c, uint64_t ino,
+		const struct remote_sattr *set, struct vfs_entry *ret);
+
+/* *@ret is malloc'ed, NUL-terminated. */
+int vfs_readlink(struct vfs *v, const struct caller *c, uint64_t ino,
+		 char **ret);
+
+/* A file of any type but a directory; @mode with the type bits. */
+int vfs_mknod(struct vfs *v, const struct caller *c, uint64_t dir,
+	      const char *name, mode_t mode, dev_t rdev, struct vfs_entry *ret);
+int vfs_mkdir(struct vfs *v, const struct caller *c, uint64_t dir,
+	      const char *name, mode_t mode, struct vfs_entry *ret);
+int vfs_symlink(struct vfs *v, const struct caller *c, uint64_t dir,
+		const char *name, const char *target, struct vfs_entry *ret);
+int vfs_link(struct vfs *v, const struct caller *c, uint64_t ino, uint64_t dir,
+	     const char *name, struct vfs_entry *ret);
+int vfs_unlink(struct vfs *v, const struct caller *c, uint64_t dir,
+	       const char *name);
+int vfs_rmdir(struct vfs *v, const struct caller *c, uint64_t dir,
+	      const char *name);
+/* @flags: 0 or RENAME_NOREPLACE; others are -EINVAL. */
+int vfs_rename(struct vfs *v, const struct caller *c, uint64_t dir,
+	       const char *name, uint64_t newdir, const char *newname,
+	       unsigned flags);
+
+/* *@ret is malloc'ed by vfs_read; the result may be short at the file's end
+ * only. */
+int vfs_read(struct vfs *v, const struct caller *c, uint64_t ino,
+	     uint64_t offset, uint32_t count, void **ret, uint32_t *ret_len);
+int vfs_write(struct vfs *v, const struct caller *c, uint64_t ino,
+	      uint64_t offset, const void *data, uint32_t len);
+int vfs_fsync(struct vfs *v, const struct caller *c, uint64_t ino);
+int vfs_fallocate(struct vfs *v, const struct caller *c, uint64_t ino, int mode,
+		  uint64_t offset, uint64_t len);
+int vfs_statfs(struct vfs *v, const struct caller *c, uint64_t ino,
+	       struct remote_fsstat *ret, uint32_t *ret_name_max);
+
+/* The entries of @dir after offset @after (0: the start), "." and ".." first.
+ * With @plus each entry whose attributes are trusted comes with them and then
+ * counts as one reference; else entry->attr.mode has only the type and
+ * entry->generation, valid times are 0. @emit returns 0 to go on and 1 when its
+ * buffer is full: that entry was not taken. */
+typedef int vfs_emit_fn(void *arg, const char *name, uint64_t offset,
+			const struct vfs_entry *entry, bool with_attr);
+int vfs_readdir(struct vfs *v, const struct caller *c, uint64_t dir,
+		uint64_t after, bool plus, vfs_emit_fn *emit, void *arg);

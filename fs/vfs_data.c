@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* vfs_data.c: contents: read, write, fsync, fallocate; and the space left. */
+#include <linux/falloc.h>
+
+#include "change.h"
+
+/* One READ. Its attributes confirm the file in passing. */
+static int read_once(struct vfs *v, const struct caller *c, uint64_t ino,
+		     uint64_t offset, uint32_t count, struct remote_call **ret)
+{
+	struct moment when = vfs_moment(v);
+	struct remote_call *call = remote_call_new(REMOTE_READ, NULL, NULL);
+	struct meta_inode i;
+	int r;
+
+	if (!call)
+		return -ENOMEM;
+	call->offset = offset;
+	call->count = count;
+	r = vfs_run(v, c, ino, call);
+	if (r < 0) {
+		remote_call_unref(call);
+		return r;
+	}
+	if (call->has_attr) {
+		meta_begin(v->meta);
+		if (meta_get(v->meta, ino, &i) == 0) {
+			vfs_merge(v, &i, &call->attr, &when, false);
+			(void)meta_put(v->meta, &i);
+		}
+		meta_end(v->meta);
+	}
+	*ret = call;
+	return 0;
+}
+
+int vfs_read(struct vfs *v, const struct caller *c, uint64_t ino,
+	     uint64_t offset, uint32_t count, void **ret, uint32_t *ret_len)
+{
+	CLEANUP_FREE char *buf = NULL;
+	uint32_t done = 0;
+
+	while (done < count) {
+		uint32_t want = MIN(count - done, v->fsinfo.read_max);
+		struct remote_call *call;
+		uint32_t got;
+		bool eof;
+		int r = read_once(v, c, ino, offset + done, want, &call);
+
+		if (r < 0)
+			return r;
+		got = call->data_len;
+		eof = call->eof || got == 0;
+		if (done == 0 && (got == count || eof)) {
+			buf = call->data; /* the usual: one call is all */
+			call->data = NULL;
+		} else {
+			if (!buf)
+				buf = malloc(count);
+			if (buf)
+				memcpy(buf + done, call->data, got);
+		}
+		remote_call_unref(call);
+		if (!buf && got)
+			return -ENOMEM;
+		done += got;
+		if (eof)
+			break;
+	}
+	stats_add(&v->stats->bytes_read, done);
+	*ret = STEAL_PTR(buf);
+	*ret_len = done;
+	return 0;
+}
+
+int vfs_write(struct vfs *v, const struct caller *c, uint64_t ino,
+	      uint64_t offset, const void *data, uint32_t len)
+{
+	struct change ch = { .op = CHANGE_WRITE, .obj.ino = ino,
+			     .offset = offset, .data = data, .len = len };
+	int r = change_apply(v, c, &ch);
+
+	times_written(v->times, ino);
+	if (r == 0)
+		stats_add(&v->stats->bytes_written, len);
+	return r;
+}
+
+int vfs_fsync(struct vfs *v, const struct caller *c, uint64_t ino)
+{
+	(void)c;
+	/* Data is stable since its WRITE was answered; a time may be pending. */
+	return times_flush(v->times, ino);
+}
+
+/* ---- fallocate ---- */
+
+static int write_zeros(struct vfs *v, const struct caller *c, uint64_t ino,
+		       uint64_t offset, uint64_t len)
+{
+	enum { ZEROS = 64 * 1024 };
+	CLEANUP_FREE char *zeros = calloc(1, ZEROS);
+	int r = zeros ? 0 : -ENOMEM;
+
+	while (len > 0 && r == 0) {
+		uint32_t n = (uint32_t)MIN(len, (uint64_t)ZEROS);
+
+		r = vfs_write(v, c, ino, offset, zeros, n);
+		offset += n;
+		len -= n;
+	}
+	return r;
+}
+
+static int grow(struct vfs *v, const struct caller *c, uint64_t ino,
+		uint64_t size)
+{
+	struct remote_sattr set = { .valid = REMOTE_SET_SIZE, .size = size };
+	struct vfs_entry ignored;
+
+	return vfs_setattr(v, c, ino, &set, &ignored);
+}
+
+/* NFSv3 cannot reserve space nor punch holes. What applications can observe is
+ * done all the same: the size grows, the range reads as zeros. Space is not
+ * reserved: a later write may still meet ENOSPC. */
+int vfs_fallocate(struct vfs *v, const struct caller *c, uint64_t ino, int mode,
+		  uint64_t offset, uint64_t len)
+{
+	uint64_t end = offset + len, zero_end;
+	struct meta_inode i;
+	int r;
+
+	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE |
+		     FALLOC_FL_ZERO_RANGE))
+		return -EOPNOTSUPP;
+	r = vfs_inode(v, c, ino, meta_now(v->meta), &i);
+	if (r < 0)
+		return r;
+	if (end < offset || (v->fsinfo.file_size_max &&
+			     end > v->fsinfo.file_size_max))
+		return -EFBIG;
+	if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) {
+		zero_end = MIN(end, i.attr.size);
+		if (offset < zero_end)
+			r = write_zeros(v, c, ino, offset, zero_end - offset);
+	}
+	if (r == 0 && !(mode & FALLOC_FL_KEEP_SIZE) && end > i.attr.size)
+		r = grow(v, c, ino, end);
+	return r;
+}
+
+/* ---- space ---- */
+
+int vfs_statfs(struct vfs *v, const struct caller *c, uint64_t ino,
+	       struct remote_fsstat *ret, uint32_t *ret_name_max)
+{
+	enum { FRESH_MS = 1000 };
+	struct remote_call *call;
+	bool known, fresh;
+	int r;
+
+	mutex_lock(&v->lock);
+	known = v->fsstat_ms != 0;
+	fresh = known && clock_ms() - v->fsstat_ms < FRESH_MS;
+	*ret = v->fsstat;
+	mutex_unlock(&v->lock);
+	*ret_name_max = MIN(v->pathconf.name_max, (uint32_t)NAME_BYTES_MAX);
+	if (fresh || (known && remote_retry_is_away(v->remote)))
+		return 0;
+	call = remote_call_new(REMOTE_FSSTAT, NULL, NULL);
+	if (!call)
+		return -ENOMEM;
+	r = vfs_run(v, c, ino, call);
+	if (r == 0) {
+		*ret = call->fsstat;
+		mutex_lock(&v->lock);
+		v->fsstat = call->fsstat;
+		v->fsstat_ms = clock_ms();
+		mutex_unlock(&v->lock);
+	}
+	remote_call_unref(call);
+	return r;
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* vfs_int.h: what the vfs's files share.
+ *
+ * The way through: an operation reads what it needs in one meta bracket,
+ * closes it, asks the server (no lock held), and records what came back in a
+ * second bracket. Between the two the world may have changed. Two mechanisms
+ * keep an old reply from overwriting newer knowledge:
+ *
+ *   the sequence  Every change of ours takes a number before it is sent and
+ *                 another when its result is recorded, and leaves it in
+ *                 changed[] under the inodes it touches. A fill remembers the
+ *                 sequence when it was sent (vfs_sent()); what was touched
+ *                 later than that is not overwritten (vfs_is_newer()).
+ *                 changed[] is hashed by inode: a collision costs a repeated
+ *                 question, never a wrong answer.
+ *   the flight    A listing under way takes note of the names that we change
+ *                 meanwhile, and leaves those alone (vfs_dir.c).
+ *
+ * Locks, in order: meta bracket -> vfs.lock -> node table. None is held while
+ * the server is asked.
+ */
+#pragma once
+
+#include "node.h"
+#include "vfs.h"
+#include "../cache/msg.h"
+
+/* The directory at the root of each of the server's filesystems where unlinked
+ * files stay while they may be open. Not visible through the mount. */
+#define HOLD_NAME ".nfsrootfs"
+
+enum { CHANGED_SLOTS = 4096, PINS_MAX = 256, HOLD_DIRS_MAX = 32 };
+
+struct flight; /* a listing under way, vfs_dir.c */
+struct times;  /* modification times not yet sent, times.c */
+
+struct pin {
+	uint64_t dir, ino;
+	char *name;
+};
+
+struct hold_dir {
+	uint64_t fsid;
+	struct handle fh;
+};
+
+struct vfs {
+	/* Set by vfs_open() and then only read: */
+	const struct config *config;
+	struct meta *meta;
+	struct remote *remote;
+	struct stats *stats;
+	struct nodes *nodes;
+	struct times *times;
+	struct remote_fsinfo fsinfo;
+	struct remote_pathconf pathconf;
+	uint64_t session; /* meta_session_start() */
+	char client[64];  /* our host's name, before the names of held files */
+	uint64_t time_delta_ns;
+
+	/* Atomic: */
+	uint64_t seq;
+	uint64_t changed[CHANGED_SLOTS];
+	uint64_t last_time_ns; /* given out by vfs_unique_time() */
+
+	struct mutex lock; /* guards what follows */
+	struct cond cond;  /* a flight landed, a job came or ended, or closing */
+	struct flight *flights;
+	struct flight *jobs, **jobs_end; /* flights for the worker */
+	struct pin pins[PINS_MAX];
+	unsigned pins_n;
+	struct hold_dir hold[HOLD_DIRS_MAX];
+	unsigned hold_n;
+	unsigned in_flight; /* submitted calls nobody waits for */
+	bool closing;
+	struct remote_fsstat fsstat;
+	uint64_t fsstat_ms; /* clock_ms() of it, 0: never */
+
+	pthread_t worker;
+};
+
+/* ---- the sequence (vfs.c) ---- */
+
+uint64_t vfs_sent(struct vfs *v); /* the number a fill remembers */
+void vfs_touch(struct vfs *v, uint64_t ino);
+bool vfs_is_newer(struct vfs *v, uint64_t ino, uint64_t sent);
+
+/* What a fill must know of the moment it was sent. */
+struct moment {
+	uint64_t sent;  /* vfs_sent() */
+	uint64_t stamp; /* meta_now() */
+};
+struct moment vfs_moment(struct vfs *v);
+
+/* A time of the local clock, different from every other one given out, as
+ * fine as the server can store. New files carry it as their mtime: so all
+ * files' times come from one clock, and a repeated CREATE whose first reply was
+ * lost is recognised by it. */
+struct timespec vfs_unique_time(struct vfs *v);
+
+/* ---- trust and fills (vfs_lookup.c) ---- */
+
+/* Does what was confirmed at @checked still count, for an operation that began
+ * at @since? */
+bool vfs_trusts(struct vfs *v, uint64_t checked, uint64_t since);
+
+/* Make the kernel's answer of an inode. In a bracket. */
+void vfs_answer(struct vfs *v, const struct meta_inode *i, uint64_t dir_checked,
+		struct vfs_entry *ret);
+/* The same, and one reference more. */
+void vfs_answer_ref(struct vfs *v, const struct meta_inode *i,
+		    uint64_t dir_checked, struct vfs_entry *ret);
+
+/* In a bracket: merge attributes of the server into @i (not stored). @ours: the
+ * reply to a change of ours; differences are then no news. */
+void vfs_merge(struct vfs *v, struct meta_inode *i, const struct attr *a,
+	       const struct moment *when, bool ours);
+
+/* In a bracket: the inode of a handle, known or new, with @a merged and stored.
+ * @parent: where it was seen. */
+int vfs_adopt(struct vfs *v, uint64_t parent, const struct handle *fh,
+	      const struct attr *a, const struct moment *when, bool ours,
+	      struct meta_inode *ret);
+
+/* In a bracket: record @dir's attributes after a change of ours in it, given
+ * the attributes before: was it only us? Stores and returns it in @ret. */
+int vfs_merge_dir(struct vfs *v, uint64_t dir, bool has_attr,
+		  const struct attr *post, const struct remote_pre *pre,
+		  const struct moment *when, struct meta_inode *ret);
+
+/* Ask the server for @i's attributes, and record them. On success *@i is what
+ * is now known. When the server is away, *@i stays and that is success. */
+int vfs_revalidate(struct vfs *v, const struct caller *c, struct meta_inode *i);
+
+/* Known and trusted as of @since; asks the server when it must. */
+int vfs_inode(struct vfs *v, const struct caller *c, uint64_t ino,
+	      uint64_t since, struct meta_inode *ret);
+
+/* Run @call on the object @ino: its handle is filled in; an -ESTALE is
+ * answered by looking the name up once more. */
+int vfs_run(struct vfs *v, const struct caller *c, uint64_t ino,
+	    struct remote_call *call);
+
+/* The inode that @name leads to, as vfs_lookup() finds it; -ENOENT when absent.
+ * *@ret_dir is the directory. */
+int vfs_walk(struct vfs *v, const struct caller *c, uint64_t dir,
+	     const char *name, struct meta_inode *ret_dir,
+	     struct meta_inode *ret);
+
+/* A LOOKUP of call->name in @d whose reply has the attributes, even of a server
+ * that leaves them out. -ENOENT: absent. */
+int vfs_lookup_call(struct vfs *v, const struct caller *c,
+		    const struct meta_inode *d, struct remote_call *call);
+
+/* ---- directories (vfs_dir.c) ---- */
+
+/* Make *@d, a directory, complete: list it, or wait for who does. @patient:
+ * wait however large it is; else -EAGAIN when the listing goes on behind. */
+int vfs_list(struct vfs *v, const struct caller *c, struct meta_inode *d,
+	     uint64_t since, bool patient);
+/* In a bracket: names we change ourselves. */
+int vfs_name_set(struct vfs *v, const struct meta_inode *dir, const char *name,
+		 const struct meta_inode *i);
+int vfs_name_unset(struct vfs *v, const struct meta_inode *dir,
+		   const char *name);
+void vfs_flights_work(struct vfs *v); /* the worker's share; vfs.lock not held */
+void vfs_flights_free(struct vfs *v);
+
+/* ---- unlinked files (hold.c) ---- */
+
+int hold_open(struct vfs *v, const struct handle *root);
+/* The holding directory of the filesystem that @i is on; made if missing. */
+int hold_dir_of(struct vfs *v, const struct caller *c,
+		const struct meta_inode *i, struct handle *ret);
+void hold_name(const struct vfs *v, uint64_t ino, char ret[NAME_BYTES_MAX + 1]);
+/* The kernel let go of it: remove it from the server, in the background. */
+void hold_release(struct vfs *v, const struct meta_inode *i);
+void hold_close(struct vfs *v);
+
+/* ---- calls nobody waits for (vfs.c) ---- */
+
+/* Consumes the caller's reference. @done may be NULL. */
+void vfs_submit(struct vfs *v, struct remote_call *call, remote_done_fn *done,
+		void *arg);
+/* To be called first of all by every such @done's end. */
+void vfs_submitted(struct vfs *v);
+void vfs_wait_submitted(struct vfs *v);
+
+/* ---- modification times (times.c) ---- */
+
+int times_open(struct vfs *v, struct times **ret);
+void times_written(struct times *t, uint64_t ino);
+/* Before a SETATTR of @ino is sent: waits until none of ours is under way.
+ * Fills in the pending mtime unless @set has one. Returns true when nothing is
+ * left to send: the time was taken over and goes out later. */
+bool times_setattr(struct times *t, uint64_t ino, struct remote_sattr *set);
+bool times_pending(struct times *t, uint64_t ino, struct timespec *ret);
+void times_drop(struct times *t, uint64_t ino);
+int times_flush(struct times *t, uint64_t ino); /* waits for it */
+void times_close(struct times *t);              /* sends all, waits, frees */

@@ -1,0 +1,565 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* vfs_lookup.c: names to inodes, attributes, and what may be believed of them.
+ *
+ * Trust. An inode's attributes are believed for the trust window (`ac`) after
+ * the server confirmed them in this mount. The names of a directory are
+ * believed as long as the directory's own attributes are, when they carry its
+ * present epoch: an epoch is one version (mtime and ctime) of the directory, and
+ * a directory found changed gets a new one. So one GETATTR confirms a directory
+ * with all its names, present and absent.
+ *
+ * While the server is away, what is known is believed.
+ *
+ * A regular file found changed by somebody else gets a new generation: the
+ * kernel, which otherwise trusts its own size and pages (writeback cache), then
+ * starts over with it.
+ */
+#include "vfs_int.h"
+
+#include <dirent.h>
+
+static const double FOREVER_S = 30.0 * 86400;
+
+/* ---- trust ---- */
+
+bool vfs_trusts(struct vfs *v, uint64_t checked, uint64_t since)
+{
+	uint32_t ac = v->config->ac_ms;
+
+	if (checked == 0)
+		return false;
+	if (ac == CONFIG_AC_FOREVER || (checked >= since && since))
+		return true;
+	return checked >= v->session &&
+	       meta_now(v->meta) - checked < (uint64_t)ac * 1000;
+}
+
+/* How long the kernel may believe what was confirmed at @checked, seconds. */
+static double trust_left(struct vfs *v, uint64_t checked)
+{
+	uint64_t age_us = meta_now(v->meta) - checked;
+	uint64_t ac_us = (uint64_t)v->config->ac_ms * 1000;
+
+	if (v->config->ac_ms == CONFIG_AC_FOREVER)
+		return FOREVER_S;
+	if (checked < v->session || age_us >= ac_us)
+		return 0;
+	return (double)(ac_us - age_us) / 1e6;
+}
+
+void vfs_answer(struct vfs *v, const struct meta_inode *i, uint64_t dir_checked,
+		struct vfs_entry *ret)
+{
+	ret->ino = i->ino;
+	ret->generation = i->generation;
+	ret->attr = i->attr;
+	/* A removed file has only us to tell its attributes. */
+	ret->attr_valid_s = i->flags & META_REMOVED ? FOREVER_S :
+						      trust_left(v, i->checked);
+	ret->name_valid_s = trust_left(v, dir_checked);
+}
+
+void vfs_answer_ref(struct vfs *v, const struct meta_inode *i,
+		    uint64_t dir_checked, struct vfs_entry *ret)
+{
+	vfs_answer(v, i, dir_checked, ret);
+	nodes_ref(v->nodes, i->ino);
+}
+
+/* ---- fills ---- */
+
+static int timespec_cmp(const struct timespec *a, const struct timespec *b)
+{
+	if (a->tv_sec != b->tv_sec)
+		return a->tv_sec < b->tv_sec ? -1 : 1;
+	return a->tv_nsec < b->tv_nsec ? -1 : a->tv_nsec > b->tv_nsec;
+}
+
+/* Has somebody else changed what @i describes? */
+static bool changed_behind(const struct meta_inode *i, const struct attr *a)
+{
+	bool mtime = !timespec_equal(&i->server_mtime, &a->mtime);
+	bool ctime = !timespec_equal(&i->server_ctime, &a->ctime);
+
+	if (S_ISDIR(a->mode))
+		return mtime || i->flags & META_RELIST ||
+		       (ctime && !(i->flags & META_CTIME_OURS));
+	if (S_ISREG(a->mode))
+		return (mtime || i->attr.size != a->size) &&
+		       !(i->flags & META_CTIME_OURS);
+	return false;
+}
+
+void vfs_merge(struct vfs *v, struct meta_inode *i, const struct attr *a,
+	       const struct moment *when, bool ours)
+{
+	struct timespec mtime;
+
+	if (!ours && vfs_is_newer(v, i->ino, when->sent))
+		return;
+	/* Replies to our own changes of one file may come in any order. */
+	if (ours && timespec_cmp(&a->ctime, &i->server_ctime) < 0)
+		return;
+	if (!ours && changed_behind(i, a)) {
+		if (S_ISDIR(a->mode)) {
+			i->epoch++;
+			i->flags &= ~(unsigned)(META_COMPLETE | META_RELIST);
+		} else {
+			i->generation++;
+		}
+		stats_add(&v->stats->changed_behind, 1);
+	}
+	i->server_mtime = a->mtime;
+	i->server_ctime = a->ctime;
+	i->attr = *a;
+	i->flags &= ~(unsigned)META_CTIME_OURS;
+	i->checked = when->stamp;
+	if (v->times && times_pending(v->times, i->ino, &mtime))
+		i->attr.mtime = mtime;
+	if (i->flags & META_REMOVED)
+		i->attr.nlink = 0; /* its name is in the holding directory */
+}
+
+int vfs_adopt(struct vfs *v, uint64_t parent, const struct handle *fh,
+	      const struct attr *a, const struct moment *when, bool ours,
+	      struct meta_inode *ret)
+{
+	struct meta_inode i;
+	int r = meta_find(v->meta, fh, a, &i);
+
+	/* A file never changes its type: same handle, another type is the
+	 * server's error, taken for another file. */
+	if (r == 0 && (i.attr.mode & S_IFMT) != (a->mode & S_IFMT)) {
+		(void)meta_forget(v->meta, i.ino);
+		r = -ENOENT;
+	}
+	if (r == 0) {
+		i.handle = *fh;
+		vfs_merge(v, &i, a, when, ours);
+	} else if (r == -ENOENT) {
+		i = (struct meta_inode){
+			.ino = meta_new_ino(v->meta),
+			.checked = when->stamp,
+			.attr = *a,
+			.server_mtime = a->mtime,
+			.server_ctime = a->ctime,
+			.handle = *fh,
+		};
+	} else {
+		return r;
+	}
+	if (i.ino != META_ROOT)
+		i.parent = parent;
+	r = meta_put(v->meta, &i);
+	if (r == 0)
+		*ret = i;
+	return r;
+}
+
+int vfs_merge_dir(struct vfs *v, uint64_t dir, bool has_attr,
+		  const struct attr *post, const struct remote_pre *pre,
+		  const struct moment *when, struct meta_inode *ret)
+{
+	struct meta_inode d;
+	int r = meta_get(v->meta, dir, &d);
+	bool only_us;
+
+	if (r < 0)
+		return r;
+	if (!has_attr) {
+		/* Not told: ask before it is used again. */
+		d.checked = 0;
+		goto put;
+	}
+	only_us = !pre->valid ||
+		  (timespec_equal(&pre->mtime, &d.server_mtime) &&
+		   (timespec_equal(&pre->ctime, &d.server_ctime) ||
+		    d.flags & META_CTIME_OURS)) ||
+		  (timespec_equal(&post->mtime, &d.server_mtime) &&
+		   timespec_equal(&post->ctime, &d.server_ctime));
+	if (!pre->valid) {
+		/* A change of somebody else's just before ours would be hidden
+		 * for ever: list again when the present trust ends. */
+		d.flags |= META_RELIST;
+	} else if (only_us) {
+		d.checked = when->stamp;
+	} else {
+		d.epoch++;
+		d.flags &= ~(unsigned)META_COMPLETE;
+		d.checked = when->stamp;
+		stats_add(&v->stats->changed_behind, 1);
+	}
+	d.attr = *post;
+	d.server_mtime = post->mtime;
+	d.server_ctime = post->ctime;
+	d.flags &= ~(unsigned)META_CTIME_OURS;
+put:
+	r = meta_put(v->meta, &d);
+	if (r == 0)
+		*ret = d;
+	return r;
+}
+
+/* ---- questions to the server ---- */
+
+/* The handle of @i is no longer valid. Its name may lead to the same file by
+ * another handle. 0: *@i has a new one. */
+static int find_again(struct vfs *v, const struct caller *c,
+		      struct meta_inode *i);
+
+int vfs_revalidate(struct vfs *v, const struct caller *c, struct meta_inode *i)
+{
+	struct moment when = vfs_moment(v);
+	struct remote_call *call;
+	struct meta_inode now;
+	int r;
+
+	if (i->handle.len == 0)
+		return -ESTALE;
+	call = remote_call_new(REMOTE_GETATTR, &i->handle, NULL);
+	if (!call)
+		return -ENOMEM;
+	stats_add(&v->stats->revalidations, 1);
+	r = remote_run(v->remote, call, c->intr, LIMIT_REVALIDATE_MS);
+	if (r == 0) {
+		meta_begin(v->meta);
+		r = meta_get(v->meta, i->ino, &now);
+		if (r == 0) {
+			vfs_merge(v, &now, &call->attr, &when, false);
+			r = meta_put(v->meta, &now);
+		}
+		if (r == 0)
+			*i = now;
+		meta_end(v->meta);
+	} else if (r == -ESTALE) {
+		r = find_again(v, c, i);
+	} else if ((r == -EAGAIN || r == -EIO) &&
+		   remote_retry_is_away(v->remote)) {
+		r = 0; /* what is known keeps being served */
+	} else if (r == -EAGAIN) {
+		remote_call_unref(call);
+		call = remote_call_new(REMOTE_GETATTR, &i->handle, NULL);
+		if (!call)
+			return -ENOMEM;
+		r = remote_run(v->remote, call, c->intr, 0);
+	}
+	remote_call_unref(call);
+	return r;
+}
+
+int vfs_inode(struct vfs *v, const struct caller *c, uint64_t ino,
+	      uint64_t since, struct meta_inode *ret)
+{
+	int r;
+
+	meta_begin(v->meta);
+	r = meta_get(v->meta, ino, ret);
+	meta_end(v->meta);
+	if (r < 0)
+		return r == -ENOENT ? -ESTALE : r;
+	if (ret->flags & META_REMOVED ||
+	    vfs_trusts(v, ret->checked, since) ||
+	    (ret->checked && remote_retry_is_away(v->remote))) {
+		stats_add(&v->stats->attr_hits, 1);
+		return 0;
+	}
+	stats_add(&v->stats->attr_misses, 1);
+	return vfs_revalidate(v, c, ret);
+}
+
+int vfs_lookup_call(struct vfs *v, const struct caller *c,
+		    const struct meta_inode *d, struct remote_call *call)
+{
+	struct remote_call *ask;
+	int r = vfs_run(v, c, d->ino, call);
+
+	if (r < 0 || call->has_attr)
+		return r;
+	ask = remote_call_new(REMOTE_GETATTR, &call->fh_out, NULL);
+	if (!ask)
+		return -ENOMEM;
+	r = remote_run(v->remote, ask, c->intr, 0);
+	if (r == 0)
+		call->attr = ask->attr;
+	remote_call_unref(ask);
+	return r == -ESTALE ? -ENOENT : r;
+}
+
+/* Ask for one name. 0 with *@ret the inode, or with ret->ino 0: absent. */
+static int ask_name(struct vfs *v, const struct caller *c,
+		    const struct meta_inode *d, const char *name,
+		    struct meta_inode *ret)
+{
+	struct moment when = vfs_moment(v);
+	struct remote_call *call =
+		remote_call_new(REMOTE_LOOKUP, &d->handle, name);
+	struct meta_name n = { .epoch = d->epoch };
+	bool keep;
+	int r, asked;
+
+	if (!call)
+		return -ENOMEM;
+	asked = vfs_lookup_call(v, c, d, call);
+	if (asked != 0 && asked != -ENOENT) {
+		remote_call_unref(call);
+		return asked;
+	}
+	meta_begin(v->meta);
+	keep = !vfs_is_newer(v, d->ino, when.sent);
+	r = 0;
+	ret->ino = 0;
+	if (asked == 0) {
+		r = vfs_adopt(v, d->ino, &call->fh_out, &call->attr, &when,
+			      false, ret);
+		n.ino = ret->ino;
+		n.type = IFTODT(ret->attr.mode);
+	} else {
+		n.absent = true;
+	}
+	if (r == 0 && keep)
+		r = meta_name_put(v->meta, d->ino, name, &n);
+	meta_end(v->meta);
+	remote_call_unref(call);
+	return r;
+}
+
+struct name_search {
+	uint64_t ino;
+	char name[NAME_BYTES_MAX + 1];
+};
+
+static int name_search_fn(void *arg, uint64_t offset, const char *name,
+			  const struct meta_name *n)
+{
+	struct name_search *s = arg;
+
+	(void)offset;
+	if (n->ino != s->ino || n->absent)
+		return 0;
+	strcpy(s->name, name);
+	return 1;
+}
+
+static int find_again(struct vfs *v, const struct caller *c,
+		      struct meta_inode *i)
+{
+	struct name_search s = { .ino = i->ino };
+	struct meta_inode d, found;
+	int r;
+
+	if (i->ino == META_ROOT || i->flags & META_REMOVED)
+		return -ESTALE;
+	meta_begin(v->meta);
+	r = meta_get(v->meta, i->parent, &d);
+	if (r == 0)
+		r = meta_names(v->meta, d.ino, 0, name_search_fn, &s);
+	meta_end(v->meta);
+	if (r != 1)
+		return -ESTALE;
+	r = ask_name(v, c, &d, s.name, &found);
+	if (r < 0)
+		return r;
+	if (found.ino == i->ino) { /* the same file by another handle */
+		*i = found;
+		return 0;
+	}
+	return -ESTALE;
+}
+
+int vfs_run(struct vfs *v, const struct caller *c, uint64_t ino,
+	    struct remote_call *call)
+{
+	struct meta_inode i;
+	int r;
+
+	meta_begin(v->meta);
+	r = meta_get(v->meta, ino, &i);
+	meta_end(v->meta);
+	if (r < 0)
+		return r == -ENOENT ? -ESTALE : r;
+	call->fh = i.handle;
+	r = remote_run(v->remote, call, c->intr, 0);
+	if (r != -ESTALE || find_again(v, c, &i) < 0)
+		return r;
+	remote_call_reset(call);
+	call->fh = i.handle;
+	return remote_run(v->remote, call, c->intr, 0);
+}
+
+/* ---- lookup ---- */
+
+static bool pinned(struct vfs *v, uint64_t dir, const char *name,
+		   uint64_t *ret_ino)
+{
+	bool found = false;
+
+	mutex_lock(&v->lock);
+	for (unsigned k = 0; k < v->pins_n && !found; k++)
+		if (v->pins[k].dir == dir &&
+		    strcmp(v->pins[k].name, name) == 0) {
+			*ret_ino = v->pins[k].ino;
+			found = true;
+		}
+	mutex_unlock(&v->lock);
+	return found;
+}
+
+enum found { FOUND, ABSENT, ASK_DIR, ASK_OBJECT, ASK_NAME, LIST };
+
+/* What the cache can say of a name, and if not enough, what must be asked. */
+static int look(struct vfs *v, uint64_t dir, const char *name, uint64_t since,
+		struct meta_inode *d, struct meta_inode *i)
+{
+	bool away = remote_retry_is_away(v->remote);
+	struct meta_name n = { 0 };
+	uint64_t pin_ino;
+	int r, known;
+
+	r = meta_get(v->meta, dir, d);
+	if (r < 0)
+		return r == -ENOENT ? -ESTALE : r;
+	if (!S_ISDIR(d->attr.mode))
+		return -ENOTDIR;
+	if (pinned(v, dir, name, &pin_ino) &&
+	    meta_get(v->meta, pin_ino, i) == 0) {
+		d->checked = i->checked = meta_now(v->meta);
+		return FOUND;
+	}
+	known = meta_name_get(v->meta, dir, name, &n);
+	if (!vfs_trusts(v, d->checked, since) && !(away && d->checked))
+		return ASK_DIR;
+	if (known == 0 && n.epoch != d->epoch && !away)
+		known = -ENOENT;
+	if (known < 0)
+		return d->flags & META_COMPLETE ? ABSENT : LIST;
+	if (n.absent)
+		return ABSENT;
+	if (n.ino == 0 || meta_get(v->meta, n.ino, i) < 0 || i->handle.len == 0)
+		return ASK_NAME;
+	if (!vfs_trusts(v, i->checked, since) && !(away && i->checked))
+		return ASK_OBJECT;
+	return FOUND;
+}
+
+int vfs_walk(struct vfs *v, const struct caller *c, uint64_t dir,
+	     const char *name, struct meta_inode *d, struct meta_inode *i)
+{
+	uint64_t since = meta_now(v->meta);
+	bool asked = false;
+	int r;
+
+	if (strlen(name) > MIN(v->pathconf.name_max, (uint32_t)NAME_BYTES_MAX))
+		return -ENAMETOOLONG;
+	if (strcmp(name, HOLD_NAME) == 0)
+		return -ENOENT;
+	/* Each round asks one question whose answer the next round finds. A
+	 * directory that others change all the time could go on for ever. */
+	for (unsigned round = 0; round < 8; round++) {
+		meta_begin(v->meta);
+		r = look(v, dir, name, since, d, i);
+		meta_end(v->meta);
+		if (r == FOUND || r == ABSENT)
+			stats_add(asked ? &v->stats->name_misses :
+					  &v->stats->name_hits, 1);
+		asked = true;
+		switch (r) {
+		case FOUND:
+			return 0;
+		case ABSENT:
+			return -ENOENT;
+		case ASK_DIR:
+			r = vfs_revalidate(v, c, d);
+			break;
+		case ASK_OBJECT:
+			r = vfs_revalidate(v, c, i);
+			if (r != -ESTALE)
+				break;
+			/* The name leads to another file now. */
+			r = ask_name(v, c, d, name, i);
+			break;
+		case LIST:
+			r = vfs_list(v, c, d, since, false);
+			if (r != -EAGAIN)
+				break;
+			/* fall through */
+		case ASK_NAME:
+			r = ask_name(v, c, d, name, i);
+			if (r == 0)
+				return i->ino ? 0 : -ENOENT;
+			break;
+		default:
+			break;
+		}
+		if (r < 0)
+			return r;
+	}
+	r = ask_name(v, c, d, name, i);
+	return r < 0 ? r : i->ino ? 0 : -ENOENT;
+}
+
+int vfs_lookup(struct vfs *v, const struct caller *c, uint64_t dir,
+	       const char *name, struct vfs_entry *ret)
+{
+	struct meta_inode d = { 0 }, i;
+	int r = vfs_walk(v, c, dir, name, &d, &i);
+
+	if (r == -ENOENT) {
+		memset(ret, 0, sizeof(*ret));
+		meta_begin(v->meta);
+		ret->name_valid_s = trust_left(v, d.checked);
+		meta_end(v->meta);
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	meta_begin(v->meta);
+	vfs_answer_ref(v, &i, d.checked, ret);
+	meta_end(v->meta);
+	return 0;
+}
+
+void vfs_forget(struct vfs *v, uint64_t ino, uint64_t n)
+{
+	struct meta_inode i;
+	bool removed;
+
+	if (!nodes_unref(v->nodes, ino, n))
+		return;
+	meta_begin(v->meta);
+	removed = meta_get(v->meta, ino, &i) == 0 && i.flags & META_REMOVED;
+	if (removed)
+		(void)meta_forget(v->meta, ino);
+	meta_end(v->meta);
+	if (removed)
+		hold_release(v, &i);
+}
+
+int vfs_getattr(struct vfs *v, const struct caller *c, uint64_t ino,
+		struct vfs_entry *ret)
+{
+	struct meta_inode i;
+	int r = vfs_inode(v, c, ino, meta_now(v->meta), &i);
+
+	if (r < 0)
+		return r;
+	meta_begin(v->meta);
+	vfs_answer(v, &i, 0, ret);
+	meta_end(v->meta);
+	return 0;
+}
+
+int vfs_readlink(struct vfs *v, const struct caller *c, uint64_t ino, char **ret)
+{
+	struct remote_call *call = remote_call_new(REMOTE_READLINK, NULL, NULL);
+	int r;
+
+	if (!call)
+		return -ENOMEM;
+	r = vfs_run(v, c, ino, call);
+	if (r == 0) {
+		*ret = call->data;
+		call->data = NULL;
+	}
+	remote_call_unref(call);
+	return r;
+}
