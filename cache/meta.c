@@ -114,8 +114,8 @@ static int index_get(struct meta *m, uint64_t hash, uint64_t *ret_ino)
 	r = meta_db_get(m, m->index, key, sizeof(key), &v);
 	if (r < 0)
 		return r;
-	return meta_index_decode(v.mv_data, v.mv_size, ret_ino) < 0 ? -ENOENT :
-								       0;
+	return meta_index_decode(v.mv_data, v.mv_size, ret_ino) < 0 ? -ENOENT
+								    : 0;
 }
 
 static int index_set(struct meta *m, uint64_t hash, uint64_t ino)
@@ -272,7 +272,8 @@ void meta_dir_incomplete(struct meta *m, uint64_t dir)
 /* ---- find ---- */
 
 /* Is @n, which was known under another handle, the file with @a? Servers use a
- * fileid again, hence ctime; a directory's ctime moves with every name in it. */
+ * fileid again, hence ctime; a directory's ctime moves with every name in it.
+ */
 static bool same_file(const struct meta_inode *n, const struct attr *a)
 {
 	if (n->attr.fsid != a->fsid || n->attr.fileid != a->fileid ||

@@ -72,6 +72,9 @@ int meta_sync(struct meta *m); /* commit and fsync now */
 
 /* ---- inside a bracket ---- */
 
+/* Each may also return -EUCLEAN: the file proved damaged while in use; so does
+ * every later call, and the next meta_open(). Changes may return -ENOSPC. */
+
 /* -ENOENT when unknown. */
 int meta_get(struct meta *m, uint64_t ino, struct meta_inode *ret);
 
@@ -103,7 +106,8 @@ int meta_name_del(struct meta *m, uint64_t dir, const char *name);
  * stays the same for ever, and is between META_OFFSET_MIN and INT64_MAX.
  * Two names may share one offset: @fn sees them next to each other.
  * @fn must not change the cache. It returns 0 to go on, 1 to stop, or -errno.
- * Returns 0, or what @fn returned. */
+ * Returns 0, or what @fn returned; -EUCLEAN when a name was lost to damage, and
+ * then @dir is no longer META_COMPLETE. */
 enum { META_OFFSET_MIN = 16 };
 typedef int meta_name_fn(void *arg, uint64_t offset, const char *name,
 			 const struct meta_name *n);
@@ -121,4 +125,4 @@ int meta_sweep(struct meta *m);
 struct meta_stats {
 	uint64_t inodes, names, commits, bytes_on_disk;
 };
-void meta_get_stats(struct meta *m, struct meta_stats *ret);
+void meta_get_stats(struct meta *m, struct meta_stats *ret); /* anywhere */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* meta_files.c: owns the metadata cache's files from outside: finding, checking,
- * locking and closing them, and the mark.
+/* meta_files.c: owns the metadata cache's files from outside: finding,
+ * checking, locking and closing them, and the mark.
  *
  * Files in the cache's directory: "data.mdb", LMDB's, and "lock", ours: flocked
  * while in use (LMDB's own lock is not), and holding one line, the mark.
@@ -59,8 +59,8 @@ int meta_files_mark(const struct meta *m, enum meta_mark mark)
 
 	read_boot_id(boot);
 	(void)snprintf(line, sizeof(line), "meta %-4d %-8s%-*s\n",
-		       FORMAT_VERSION, word[mark],
-		       MARK_BYTES - 1 - 5 - 5 - 8, boot);
+		       FORMAT_VERSION, word[mark], MARK_BYTES - 1 - 5 - 5 - 8,
+		       boot);
 	n = pwrite(m->lock_fd, line, MARK_BYTES, 0);
 	if (n != MARK_BYTES)
 		return n < 0 ? -errno : -EIO;
@@ -120,13 +120,14 @@ static void env_assert(MDB_env *env, const char *text)
 	msg_error("metadata cache: damaged (%s); it will be made anew", text);
 }
 
-/* The map is address space only; take less where that is limited. */
+/* The map is address space only; take less where that is limited (valgrind says
+ * EINVAL). */
 static int lmdb_open(struct meta *m, const char *path)
 {
 	const unsigned flags = MDB_NOSUBDIR | MDB_NOSYNC | MDB_NOLOCK |
 			       MDB_NOTLS | MDB_NORDAHEAD;
-	size_t bytes = sizeof(size_t) > 4 ? (size_t)1 << (sizeof(size_t) * 4 + 4) :
-					    (size_t)1 << 30;
+	const uint64_t most = UINT64_C(1) << (sizeof(size_t) > 4 ? 36 : 30);
+	size_t bytes = (size_t)most;
 	int rc;
 
 	for (;; bytes /= 2) {
@@ -141,7 +142,7 @@ static int lmdb_open(struct meta *m, const char *path)
 			break;
 		mdb_env_close(m->env);
 		m->env = NULL;
-		if (rc != ENOMEM || bytes < (size_t)64 << 20)
+		if ((rc != ENOMEM && rc != EINVAL) || bytes < (size_t)64 << 20)
 			return meta_errno(rc);
 	}
 	(void)mdb_env_set_userctx(m->env, m);
@@ -212,7 +213,8 @@ static int session_open(struct meta *m, const char *server) REQUIRES(m->lock)
 {
 	MDB_envinfo info;
 	MDB_val v;
-	int r = meta_db_get(m, m->info_db, META_INFO_KEY, strlen(META_INFO_KEY), &v);
+	int r = meta_db_get(m, m->info_db, META_INFO_KEY, strlen(META_INFO_KEY),
+			    &v);
 
 	(void)mdb_env_info(m->env, &info);
 	if (r == -ENOENT)
@@ -263,8 +265,8 @@ static void finish(struct meta *m) REQUIRES(m->lock)
 	if (m->broken)
 		return;
 	(void)mdb_env_info(m->env, &info);
-	(void)ftruncate(m->data_fd, (off_t)((info.me_last_pgno + 1) *
-					    m->page_bytes));
+	(void)ftruncate(m->data_fd,
+			(off_t)((info.me_last_pgno + 1) * m->page_bytes));
 	if (mdb_env_sync(m->env, 1) == 0)
 		(void)meta_files_mark(m, MARK_CLEAN);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* meta_int.h: private to the metadata cache: the open cache, and what its files
- * offer each other. From the bottom: meta_key (bytes), meta_env (the transaction
- * and its thread), meta_files (open, close, mark), meta (inodes and the index),
- * meta_names (names, sweep).
+ * offer each other. From the bottom: meta_key (bytes), meta_env (the
+ * transaction and its thread), meta_files (open, close, mark), meta (inodes and
+ * the index), meta_names (names, sweep).
  */
 #pragma once
 
@@ -38,25 +38,25 @@ enum meta_need { NEED_GROW, NEED_SHRINK };
 struct meta {
 	struct mutex lock; /* guards all below it, but for what is constant */
 	struct cond wake;  /* the committer: first change, due now, or stop */
-	bool bracket;      /* somebody is between meta_begin and meta_end */
+	bool bracket;	   /* somebody is between meta_begin and meta_end */
 	bool stop;
 	bool running; /* the committer was started */
 	bool walking; /* a walk's cursor is open: no change, no commit */
 	int broken;   /* -errno of every call from now on, or 0 */
 
-	MDB_txn *txn;         /* the only one; never NULL unless broken */
-	unsigned ops;         /* changes in it */
-	uint64_t due_ms;      /* clock_ms() when it must be committed */
-	uint64_t commits;     /* of transactions with changes */
-	bool marked_open;     /* the lock file says MARK_OPEN, on disk */
-	bool commit_failed;   /* said so once */
-	int lost;             /* -errno of a lost transaction, for meta_sync */
+	MDB_txn *txn;	    /* the only one; never NULL unless broken */
+	unsigned ops;	    /* changes in it */
+	uint64_t due_ms;    /* clock_ms() when it must be committed */
+	uint64_t commits;   /* of transactions with changes */
+	bool marked_open;   /* the lock file says MARK_OPEN, on disk */
+	bool commit_failed; /* said so once */
+	int lost;	    /* -errno of a lost transaction, for meta_sync */
 	uint64_t next_ino;
-	uint64_t ino_bound;   /* committed: next_ino must stay below */
+	uint64_t ino_bound; /* committed: next_ino must stay below */
 	struct meta_info info;
 
 	uint64_t file_bytes; /* of the data file, room included */
-	bool room[2];        /* by enum meta_need */
+	bool room[2];	     /* by enum meta_need */
 	uint64_t damaged;    /* records dropped for a bad check */
 
 	/* Constant once open: */
@@ -67,7 +67,7 @@ struct meta {
 	size_t page_bytes;
 	uint64_t map_bytes;
 	uint64_t session_start; /* stamp */
-	uint64_t opened_us;     /* boot time */
+	uint64_t opened_us;	/* boot time */
 	struct meta_keys keys;
 	pthread_t committer;
 	/* A test makes names collide here. */

@@ -112,7 +112,8 @@ uint64_t sip_hash(const struct sip_key *k, const void *data, size_t len)
 void meta_keys_derive(const uint8_t secret[SIP_KEY_BYTES],
 		      struct meta_keys *ret)
 {
-	struct sip_key root = { meta_u64_get(secret), meta_u64_get(secret + 8) };
+	struct sip_key root = { meta_u64_get(secret),
+				meta_u64_get(secret + 8) };
 	struct sip_key *out[] = { &ret->handle, &ret->fileid, &ret->name,
 				  &ret->check };
 
@@ -320,10 +321,10 @@ static void get_times(struct in *in, struct meta_inode *n, int shape)
 	a->mtime = get_time(in, &zero);
 	a->ctime = get_time(in, &a->mtime);
 	a->atime = get_time(in, &a->ctime);
-	n->server_mtime = shape & SHAPE_SERVER_MTIME ? get_time(in, &a->mtime) :
-						       a->mtime;
-	n->server_ctime = shape & SHAPE_SERVER_CTIME ? get_time(in, &a->ctime) :
-						       a->ctime;
+	n->server_mtime =
+		shape & SHAPE_SERVER_MTIME ? get_time(in, &a->mtime) : a->mtime;
+	n->server_ctime =
+		shape & SHAPE_SERVER_CTIME ? get_time(in, &a->ctime) : a->ctime;
 }
 
 size_t meta_inode_encode(const struct meta_keys *k, const struct meta_inode *in,
@@ -331,10 +332,9 @@ size_t meta_inode_encode(const struct meta_keys *k, const struct meta_inode *in,
 {
 	struct sip_key check = check_key(k, in->ino, 0);
 	const struct attr *a = &in->attr;
-	uint64_t plain[] = { in->parent, in->checked, a->fsid,
-			     a->fileid,	 a->size,     a->used,
-			     a->mode,	 a->nlink,    a->uid,
-			     a->gid,	 in->generation, in->epoch,
+	uint64_t plain[] = { in->parent, in->checked, a->fsid,	      a->fileid,
+			     a->size,	 a->used,     a->mode,	      a->nlink,
+			     a->uid,	 a->gid,      in->generation, in->epoch,
 			     in->flags };
 	uint8_t *p = out;
 	int shape = 0;

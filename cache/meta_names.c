@@ -259,8 +259,8 @@ static enum visit purge_visit(void *arg, const struct place *at,
 		return VISIT_STOP;
 	if (!n)
 		p->damaged = true;
-	return !n || p->all || n->epoch != p->keep_epoch ? VISIT_DELETE :
-							    VISIT_NEXT;
+	return !n || p->all || n->epoch != p->keep_epoch ? VISIT_DELETE
+							 : VISIT_NEXT;
 }
 
 static int purge(struct meta *m, struct purge *p) REQUIRES(m->lock)

@@ -24,7 +24,6 @@
 #include <fcntl.h>
 #include <linux/fuse.h>
 #include <sys/mount.h>
-#include <sys/sysmacros.h>
 #include <sys/uio.h>
 
 /* ---- negotiation ---- */
@@ -96,7 +95,7 @@ static int mount_kernel(struct fuse_front *f, int fd, char **ret_why)
 			      (c->nodev ? MS_NODEV : 0) |
 			      (c->noexec ? MS_NOEXEC : 0);
 	char options[160];
-	struct stat st;
+	struct statx st;
 
 	(void)snprintf(options, sizeof(options),
 		       "fd=%d,rootmode=40000,user_id=0,group_id=0,"
@@ -106,10 +105,10 @@ static int mount_kernel(struct fuse_front *f, int fd, char **ret_why)
 	    0)
 		return explain(ret_why, -errno, c->mountpoint, "");
 	f->mounted = true;
-	/* The directory itself would ask the daemon, which does not serve yet;
-	 * its device number is known without. */
-	if (fstatat(AT_FDCWD, c->mountpoint, &st, AT_NO_AUTOMOUNT) == 0)
-		f->connection = minor(st.st_dev);
+	/* A plain stat would ask the daemon, which does not serve yet. */
+	if (statx(AT_FDCWD, c->mountpoint, AT_STATX_DONT_SYNC, STATX_TYPE,
+		  &st) == 0)
+		f->connection = st.stx_dev_minor;
 	return 0;
 }
 
@@ -236,10 +235,12 @@ void fuse_front_stop(struct fuse_front *f)
 /* Is our mount still what is seen at the mount point? */
 static bool still_mounted(const struct fuse_front *f)
 {
-	struct stat st;
+	struct statx st;
 
-	return f->mounted && lstat(f->config->mountpoint, &st) == 0 &&
-	       major(st.st_dev) == 0 && minor(st.st_dev) == f->connection;
+	return f->mounted &&
+	       statx(AT_FDCWD, f->config->mountpoint, AT_STATX_DONT_SYNC,
+		     STATX_TYPE, &st) == 0 &&
+	       st.stx_dev_major == 0 && st.stx_dev_minor == f->connection;
 }
 
 void fuse_front_close(struct fuse_front *f)

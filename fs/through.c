@@ -467,7 +467,7 @@ static int through_write(struct vfs *v, const struct caller *c,
 	uint32_t done = 0;
 
 	while (done < ch->len) {
-		uint32_t n;
+		uint32_t n = 0;
 		int r = write_once(v, c, ch, done, &n);
 
 		if (r < 0)
