@@ -49,6 +49,7 @@ enum {
 	LOST_MAX_MS = 2000,
 	LATER_FIRST_MS = 100,
 	LATER_MAX_MS = 5000,
+	TELL_AFTER_MS = 300,
 };
 
 struct retry;
@@ -128,8 +129,10 @@ static void server_is_away(struct retry *self, const struct pending *p)
 	REQUIRES(&self->lock)
 {
 	__atomic_store_n(&self->away, true, __ATOMIC_RELEASE);
-	/* Servers close idle connections: the first failure means nothing. */
-	if (self->told || p->lost_n < 2)
+	/* Servers close idle connections, and they restart: nothing to tell
+	 * before a call was held up for a while. */
+	if (self->told || clock_ms() < p->call->started_ms + TELL_AFTER_MS ||
+	    (p->lost_n < 2 && p->call->status != -ETIMEDOUT))
 		return;
 	self->told = true;
 	if (self->o.soft)
@@ -177,10 +180,9 @@ static uint64_t backoff_ms(unsigned n, uint64_t first, uint64_t max)
 static uint64_t patience_end(const struct pending *p)
 {
 	const struct remote_retry_options *o = &p->self->o;
+	uint64_t tries = (uint64_t)o->retrans + 1;
 
-	if (!o->soft)
-		return UINT64_MAX;
-	return p->call->started_ms + (uint64_t)o->timeo_ms * (o->retrans + 1ull);
+	return o->soft ? p->call->started_ms + o->timeo_ms * tries : UINT64_MAX;
 }
 
 /* Most go to the end: the longest wait is the most common. */
@@ -231,9 +233,9 @@ static void on_later(struct pending *p)
 	server_is_back(self);
 	p->lost_n = 0;
 	p->later_n++;
-	/* Patience is for an absent server; this one has answered. */
-	p->call->started_ms = now;
 	p->due_ms = now + backoff_ms(p->later_n, LATER_FIRST_MS, LATER_MAX_MS);
+	/* Patience is for an absent server; this one has answered. */
+	p->call->started_ms = p->due_ms;
 
 	mutex_lock(&self->lock);
 	bool closing = self->closing;
@@ -306,7 +308,8 @@ static void readlink_done(struct remote_call *c, void *arg)
 static void judge(struct pending *p)
 {
 	if (p->call->op != REMOTE_SYMLINK)
-		verdict(p, retry_is_ours(p->call, p->found, time_unit(p->self)));
+		verdict(p, retry_is_ours(p->call, p->found,
+					 time_unit(p->self)));
 	else if (S_ISLNK(p->found->attr.mode))
 		ask(p, REMOTE_READLINK, &p->found->fh_out, NULL, readlink_done);
 	else
@@ -538,7 +541,8 @@ static const struct remote_vtable retry_vtable = {
 };
 
 /* On failure @inner stays the caller's. */
-int remote_retry_open(struct remote *inner, const struct remote_retry_options *o,
+int remote_retry_open(struct remote *inner,
+		      const struct remote_retry_options *o,
 		      struct remote **ret)
 {
 	struct retry *self = calloc(1, sizeof(*self));

@@ -101,6 +101,15 @@ void vfs_merge(struct vfs *v, struct meta_inode *i, const struct attr *a,
 	if (ours && timespec_cmp(&a->ctime, &i->server_ctime) < 0)
 		return;
 	if (!ours && changed_behind(i, a)) {
+		msg_debug("trust",
+			  "inode %llu changed on the server: mtime %lld.%09ld to "
+			  "%lld.%09ld, ctime %lld.%09ld to %lld.%09ld",
+			  (unsigned long long)i->ino,
+			  (long long)i->server_mtime.tv_sec,
+			  i->server_mtime.tv_nsec, (long long)a->mtime.tv_sec,
+			  a->mtime.tv_nsec, (long long)i->server_ctime.tv_sec,
+			  i->server_ctime.tv_nsec, (long long)a->ctime.tv_sec,
+			  a->ctime.tv_nsec);
 		if (S_ISDIR(a->mode)) {
 			i->epoch++;
 			i->flags &= ~(unsigned)(META_COMPLETE | META_RELIST);

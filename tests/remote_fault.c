@@ -15,6 +15,8 @@
  */
 #include "remote_fault.h"
 
+enum { WAIT_MAX_MS = 10000 };
+
 struct rule {
 	struct fault_rule r;
 	unsigned id, seen, acted;
@@ -68,7 +70,8 @@ static bool by_chance(struct fault *f, unsigned percent) REQUIRES(&f->lock)
 	f->random ^= f->random >> 12;
 	f->random ^= f->random << 25;
 	f->random ^= f->random >> 27;
-	return (f->random * UINT64_C(2685821657736338717) >> 32) % 100 < percent;
+	return (f->random * UINT64_C(2685821657736338717) >> 32) % 100 <
+	       percent;
 }
 
 static bool decide(struct fault *f, const struct remote_call *c,
@@ -100,10 +103,11 @@ static void fail(struct remote_call *c, int status, bool maybe_done)
 	remote_complete(c);
 }
 
-/* What a lost reply leaves: the arguments only. */
+/* What a lost reply leaves: the arguments that it had changed are as before.
+ * Other results are left behind: nobody may look at them after an error, and
+ * who sends the call again must clear them. */
 static void lose(struct remote_call *c, const struct held *h)
 {
-	remote_call_reset(c);
 	c->count = h->count;
 	c->access = h->access;
 	c->stable = h->stable;
@@ -380,6 +384,23 @@ unsigned fault_acted(struct remote *fault, unsigned id)
 	return n;
 }
 
+bool fault_wait_acted(struct remote *fault, unsigned id, unsigned n)
+{
+	struct fault *f = to_fault(fault);
+	uint64_t end = clock_ms() + WAIT_MAX_MS;
+	bool enough = false;
+
+	mutex_lock(&f->lock);
+	while (!enough && clock_ms() < end) {
+		for (struct rule *r = f->rules; r; r = r->next)
+			enough |= r->id == id && r->acted >= n;
+		if (!enough)
+			(void)cond_wait_until(&f->cond, &f->lock, end);
+	}
+	mutex_unlock(&f->lock);
+	return enough;
+}
+
 void fault_set_away(struct remote *fault, bool away)
 {
 	struct fault *f = to_fault(fault);
@@ -398,7 +419,9 @@ void fault_hold(struct remote *fault, enum remote_op op)
 
 void fault_hold_reply(struct remote *fault, enum remote_op op)
 {
-	struct fault_rule r = { .kind = FAULT_HOLD_REPLY, .op = op, .times = 1 };
+	struct fault_rule r = { .kind = FAULT_HOLD_REPLY,
+				.op = op,
+				.times = 1 };
 
 	(void)fault_add(fault, &r);
 }
@@ -406,7 +429,7 @@ void fault_hold_reply(struct remote *fault, enum remote_op op)
 bool fault_wait_held(struct remote *fault, unsigned n)
 {
 	struct fault *f = to_fault(fault);
-	uint64_t end = clock_ms() + 10000;
+	uint64_t end = clock_ms() + WAIT_MAX_MS;
 	bool enough;
 
 	mutex_lock(&f->lock);

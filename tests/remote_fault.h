@@ -49,6 +49,8 @@ unsigned fault_add(struct remote *fault, const struct fault_rule *rule);
 void fault_clear(struct remote *fault);
 /* How many calls the rule has acted on since it was added. */
 unsigned fault_acted(struct remote *fault, unsigned id);
+/* Wait until it has acted @n times. False after 10 s. */
+bool fault_wait_acted(struct remote *fault, unsigned id, unsigned n);
 
 /* Away: every call fails with -ENOTCONN, as if after all the rules. Calls held
  * or delayed are not affected until they are let go. */

@@ -340,7 +340,8 @@ static int op_readdirplus(struct remote_mem *m, struct remote_call *c)
 	give_dir(m, c, dir);
 	if (!mem_is_dir(dir))
 		return -ENOTDIR;
-	while (first < dir->entries_n && dir->entries[first].cookie <= c->cookie)
+	while (first < dir->entries_n &&
+	       dir->entries[first].cookie <= c->cookie)
 		first++;
 	c->entries_n = page_size(m, c, dir, first, &name_bytes);
 	c->entries = mem_alloc(c->entries_n * sizeof(*c->entries) + name_bytes);
@@ -359,7 +360,7 @@ static int op_readdirplus(struct remote_mem *m, struct remote_call *c)
 
 static int op_fsstat(struct remote_mem *m, struct remote_call *c)
 {
-	const uint64_t total = UINT64_C(1) << 40;
+	const uint64_t total = UINT64_C(1) << 40, inodes = total / 4096;
 	struct mem_node *n;
 	uint64_t used = 0, files = 0;
 	int r = node_begin(m, c, &n);
@@ -373,9 +374,9 @@ static int op_fsstat(struct remote_mem *m, struct remote_call *c)
 		files++;
 	}
 	c->fsstat = (struct remote_fsstat){ .bytes_total = total,
-					    .files_total = total / 4096,
-					    .files_free = total / 4096 - files,
-					    .files_avail = total / 4096 - files };
+					    .files_total = inodes,
+					    .files_free = inodes - files,
+					    .files_avail = inodes - files };
 	if (!m->o.full)
 		c->fsstat.bytes_free = c->fsstat.bytes_avail = total - used;
 	return 0;

@@ -8,7 +8,8 @@
 
 /* ---- the server ---- */
 
-static void use_options(struct remote_mem *m, const struct remote_mem_options *o)
+static void use_options(struct remote_mem *m,
+			const struct remote_mem_options *o)
 {
 	m->o = *o;
 	if (o->link_max)
@@ -66,7 +67,8 @@ uint64_t remote_mem_calls(struct remote_mem *m, enum remote_op op)
 void remote_mem_reset_calls(struct remote_mem *m)
 {
 	mutex_lock(&m->lock);
-	memset(m->calls, 0, sizeof(m->calls));
+	for (int i = 0; i < REMOTE_OPS; i++)
+		m->calls[i] = 0;
 	mutex_unlock(&m->lock);
 }
 
@@ -489,7 +491,8 @@ static void dump_node(struct dump *d, const struct mem_node *n,
 				    NULL;
 
 	fprintf(d->out, "%s %c %04o %u %u %u", *path ? path : "/",
-		type_letter(a->mode), a->mode & 07777, a->nlink, a->uid, a->gid);
+		type_letter(a->mode), a->mode & 07777, a->nlink, a->uid,
+		a->gid);
 	if (S_ISREG(a->mode))
 		fprintf(d->out, " %" PRIu64 " %016" PRIx64, a->size,
 			contents_hash(n));

@@ -54,7 +54,8 @@ void mem_set_size(struct mem_node *n, uint64_t size)
 	uint8_t *last = block_get(n, size / MEM_BLOCK);
 
 	if (last)
-		memset(last + size % MEM_BLOCK, 0, MEM_BLOCK - size % MEM_BLOCK);
+		memset(last + size % MEM_BLOCK, 0,
+		       MEM_BLOCK - size % MEM_BLOCK);
 	while (n->blocks_n > 0 &&
 	       n->blocks[n->blocks_n - 1].index * MEM_BLOCK >= size) {
 		free(n->blocks[--n->blocks_n].bytes);
@@ -97,11 +98,12 @@ size_t mem_read(const struct mem_node *n, uint64_t offset, void *data,
 		return 0;
 	len = MIN((uint64_t)len, n->attr.size - offset);
 	for (size_t left = len; left > 0;) {
-		size_t part = MIN(left, MEM_BLOCK - (size_t)(offset % MEM_BLOCK));
+		size_t inner = offset % MEM_BLOCK;
+		size_t part = MIN(left, MEM_BLOCK - inner);
 		const uint8_t *b = block_get(n, offset / MEM_BLOCK);
 
 		if (b)
-			memcpy(p, b + offset % MEM_BLOCK, part);
+			memcpy(p, b + inner, part);
 		else
 			memset(p, 0, part);
 		p += part;

@@ -60,7 +60,8 @@ static struct timespec cut(const struct mem_tree *t, uint64_t ns)
 static struct timespec cut_time(const struct mem_tree *t,
 				const struct timespec *ts)
 {
-	return cut(t, (uint64_t)ts->tv_sec * 1000000000 + (uint64_t)ts->tv_nsec);
+	return cut(t, (uint64_t)ts->tv_sec * 1000000000 +
+			      (uint64_t)ts->tv_nsec);
 }
 
 struct timespec mem_tick(struct mem_tree *t)

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""report.py: what bench/run has measured, as CSV (every run), as Markdown
+(medians) and as a picture (gnuplot)."""
+import csv
+import math
+import os
+import platform
+import statistics
+import subprocess
+
+from systems import SYSTEMS
+
+# RPCs the kernel's NFSv3 client spends on an entry, or on a file where
+# "files" says so, one after another. Counted with Linux 7.2 against the same
+# server and the same archive; see the README. At a given round-trip time their
+# product is a lower bound for the seconds.
+KERNEL_RPCS = {"unpack": ("entries", 6.0), "find": ("entries", 0.6),
+               "read": ("files", 4.2), "clean": ("entries", 1.6)}
+COMPUTED = "computed"
+
+COLOURS = {"local": "#7f7f7f", "tmp": "#56b4e9", "server-warm": "#0072b2",
+           "server-cold": "#009e73", "plain": "#d55e00", "kernel": "#cc79a7",
+           COMPUTED: "#e8b9d2"}
+
+
+def title(name):
+    return "kernel NFSv3 client (computed)" if name == COMPUTED else \
+        SYSTEMS[name].title
+
+
+def number(x):
+    """Three digits, no more: nothing here is known better."""
+    if x is None:
+        return ""
+    if x >= 100:
+        return "{:,.0f}".format(x)
+    return "%.1f" % x if x >= 10 else "%.2f" % x
+
+
+class Medians:
+    def __init__(self, rows, archive):
+        self.cells = {}
+        for row in rows:
+            key = row["system"], row["rtt_ms"], row["phase"]
+            self.cells.setdefault(key, []).append(row)
+        self.rtts = sorted({row["rtt_ms"] for row in rows})
+        order = list(SYSTEMS)
+        self.systems = sorted({row["system"] for row in rows}, key=order.index)
+        self.archive = archive
+
+    def of(self, what, system, rtt, phase):
+        """The median, or None when nothing was counted."""
+        values = [row[what] for row in self.cells.get((system, rtt, phase), [])
+                  if row[what] is not None]
+        return statistics.median(values) if values else None
+
+    def extrapolated(self, system, rtt, phase):
+        """(done, of) of the slowest run, or None."""
+        pairs = [(row["done"], row["of"])
+                 for row in self.cells.get((system, rtt, phase), [])
+                 if row["of"] is not None]
+        return min(pairs) if pairs else None
+
+    def computed(self, rtt, phase):
+        if phase not in KERNEL_RPCS or rtt == 0:
+            return None
+        unit, rpcs = KERNEL_RPCS[phase]
+        return rpcs * getattr(self.archive, unit) * rtt / 1000
+
+
+def write_csv(path, rows):
+    names = ["system", "rtt_ms", "phase", "rep", "seconds", "rpcs", "fuse",
+             "done", "of"]
+    with open(path, "w", newline="") as f:
+        out = csv.DictWriter(f, names)
+        out.writeheader()
+        for row in rows:
+            out.writerow(dict(row, seconds="%.4f" % row["seconds"]))
+
+
+def machine():
+    with open("/proc/cpuinfo") as f:
+        model = next((line.split(":")[1].strip() for line in f
+                      if line.startswith("model name")), platform.machine())
+    return "%d x %s, Linux %s" % (os.cpu_count(), model, platform.release())
+
+
+def cell(medians, system, rtt, phase):
+    seconds = medians.of("seconds", system, rtt, phase)
+    partial = medians.extrapolated(system, rtt, phase)
+    if seconds is None:
+        return ""
+    if partial is None:
+        return number(seconds)
+    done, total = partial
+    if math.isinf(seconds):
+        return "(none of %d done)" % total
+    return "%s (%d of %d)" % (number(seconds), done, total)
+
+
+def table(head, lines):
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + "---|" * len(head)
+    for line in lines:
+        yield "| " + " | ".join(line) + " |"
+
+
+def markdown(medians, phases, reps):
+    a = medians.archive
+    yield "Seconds for a source tree of %s entries (%s MB); medians of %d, " \
+        "runs interleaved." % ("{:,}".format(a.entries), a.bytes // 10 ** 6,
+                               reps)
+    yield "(K of N): ended early, extrapolated from K of N entries."
+    yield "Machine: %s." % machine()
+    for rtt in medians.rtts:
+        yield ""
+        yield "**Round-trip time %g ms, seconds**" % rtt
+        yield ""
+        lines = [[title(s)] + [cell(medians, s, rtt, p) for p in phases]
+                 for s in medians.systems]
+        if rtt:
+            lines.append(
+                ["*kernel NFSv3 client: computed, RPCs counted elsewhere "
+                 "(unpack 6.0 a file, one after another) x round-trip time*"] +
+                [number(medians.computed(rtt, p)) for p in phases])
+        yield from table(["system"] + phases, lines)
+        yield ""
+        yield "**Round-trip time %g ms, RPCs / FUSE requests**" % rtt
+        yield ""
+
+        def counts(s, p):
+            pair = [medians.of(what, s, rtt, p) for what in ("rpcs", "fuse")]
+            return " / ".join("-" if n is None else "{:,.0f}".format(n)
+                              for n in pair)
+        yield from table(["system"] + phases,
+                         [[title(s)] + [counts(s, p) for p in phases]
+                          for s in medians.systems if SYSTEMS[s].networked])
+
+
+def panel(medians, rtt, phases, bottom, top):
+    """gnuplot commands for the bars of one round-trip time."""
+    bars = list(medians.systems) + ([COMPUTED] if medians.rtts[-1] else [])
+    width = 0.84 / len(bars)
+    labels, plots, blocks = [], [], []
+    for i, system in enumerate(bars):
+        lines = []
+        for x, phase in enumerate(phases):
+            seconds = medians.computed(rtt, phase) if system == COMPUTED \
+                else medians.of("seconds", system, rtt, phase)
+            if seconds is None or math.isinf(seconds):
+                continue
+            left = x - 0.42 + i * width
+            lines.append("%f %f %f %f %f %f" % (
+                left + width / 2, bottom, left + 0.01, left + width - 0.01,
+                bottom, max(seconds, bottom * 1.05)))
+            labels.append('set label "%s" at %f,%f center offset 0,0.45 '
+                          'font ",8" tc "#444444"' % (
+                              number(seconds), left + width / 2, seconds))
+        if not lines:
+            continue
+        name = "$bars_%d" % len(blocks)
+        blocks.append("%s << EOD\n%s\nEOD" % (name, "\n".join(lines)))
+        fill = "fs pattern 4" if system == COMPUTED else "fs solid 0.9 noborder"
+        plots.append('%s using 1:2:3:4:5:6 with boxxyerror %s lc rgb "%s" '
+                     'title "%s"' % (name, fill, COLOURS[system],
+                                     title(system)))
+    return "\n".join(
+        ["unset label"] + blocks + labels +
+        ['set title "round-trip time %g ms" font ",12" offset 0,-0.5' % rtt,
+         "set yrange [%g:%g]" % (bottom, top),
+         "plot " + ", \\\n  ".join(plots)])
+
+
+def gnuplot(medians, phases, path):
+    seen = [medians.of("seconds", s, r, p) for s in medians.systems
+            for r in medians.rtts for p in phases]
+    seen += [medians.computed(r, p) for r in medians.rtts for p in phases]
+    seen = [s for s in seen if s and not math.isinf(s)]
+    bottom = 10 ** math.floor(math.log10(min(seen)))
+    top = 10 ** math.ceil(math.log10(max(seen) * 1.6))
+    height = 330 * len(medians.rtts) + 70
+    tics = ", ".join('"%s" %d' % (p, i) for i, p in enumerate(phases))
+    script = """
+set terminal svg size 1150,%d font "Helvetica,11" background "white" dynamic
+set output "%s"
+set logscale y 10
+set ylabel "seconds (log scale)"
+set xrange [-0.5:%g]
+set xtics (%s) scale 0 font ",12"
+set format y "%%g"
+set grid ytics lc rgb "#dddddd" lw 1
+set border 3 lc rgb "#888888"
+set tics nomirror textcolor rgb "#222222"
+set lmargin 9
+set rmargin 2
+set multiplot layout %d,1 margins 0.065,0.985,%g,%g spacing 0,%g
+set key outside top center horizontal font ",10" samplen 1.5 width -1
+""" % (height, path, len(phases) - 0.5, tics, len(medians.rtts),
+       40 / height, 1 - 95 / height, 62 / height)
+    for i, rtt in enumerate(sorted(medians.rtts, reverse=True)):
+        script += panel(medians, rtt, phases, bottom, top) + "\n"
+        script += "unset key\n"
+    return script + "unset multiplot\n"
+
+
+def write(out, rows, archive, phases):
+    medians = Medians(rows, archive)
+    write_csv(os.path.join(out, "results.csv"), rows)
+    with open(os.path.join(out, "results.md"), "w") as f:
+        for line in markdown(medians, phases, max(r["rep"] for r in rows)):
+            f.write(line + "\n")
+    subprocess.run(["gnuplot"], text=True, check=True,
+                   input=gnuplot(medians, phases,
+                                 os.path.join(out, "results.svg")))

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* command.c: what the subcommands share. */
+#include "command.h"
+
+#include <libgen.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "../cache/msg.h"
+
+enum exitcode command_usage(const char *fmt, ...)
+{
+	CLEANUP_FREE char *text = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(&text, fmt, ap) < 0)
+		text = NULL;
+	va_end(ap);
+	msg_error("%s; see nfsrootfs help", text ? text : fmt);
+	return EXITCODE_USAGE;
+}
+
+enum exitcode command_options(struct config *c, const char *text)
+{
+	CLEANUP_FREE char *why = NULL;
+	int r = config_set_options(c, text, &why);
+
+	if (r == 0)
+		return EXITCODE_OK;
+	(void)command_usage("%s", why ? why : msg_strerror(r));
+	return r == -ENOENT ? EXITCODE_UNKNOWN_OPTION : EXITCODE_USAGE;
+}
+
+enum exitcode command_source(struct config *c, const char *source)
+{
+	CLEANUP_FREE char *why = NULL;
+	int r = config_set_source(c, source, &why);
+
+	return r < 0 ? command_usage("%s", why ? why : msg_strerror(r)) :
+		       EXITCODE_OK;
+}
+
+enum exitcode command_need_root(const char *what)
+{
+	if (geteuid() == 0)
+		return EXITCODE_OK;
+	msg_error("%s: only root may do this; try sudo nfsrootfs %s ...", what,
+		  what);
+	return EXITCODE_NOT_ROOT;
+}
+
+/* realpath(3) looks at the last component, too, but as a symlink only: the root
+ * of a mount is never asked. Where that fails (a mount point that has been
+ * removed since) its directory is enough. */
+int command_mountpoint(const char *path, char **ret)
+{
+	CLEANUP_FREE char *up = NULL, *name = NULL, *real_up = NULL;
+	char *real = realpath(path, NULL);
+	int err = errno;
+
+	if (real) {
+		*ret = real;
+		return 0;
+	}
+	up = strdup(path);
+	name = strdup(path);
+	if (!up || !name)
+		return -ENOMEM;
+	real_up = realpath(dirname(up), NULL);
+	if (!real_up)
+		return -err;
+	if (asprintf(&real, "%s/%s", strcmp(real_up, "/") == 0 ? "" : real_up,
+		     basename(name)) < 0)
+		return -ENOMEM;
+	*ret = real;
+	return 0;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* command.h: the subcommands. Each takes the arguments from its own name on,
+ * speaks on the standard streams, and returns what the program exits with.
+ */
+#pragma once
+
+#include "config.h"
+#include "exitcode.h"
+
+enum exitcode command_mount(int argc, char **argv);
+enum exitcode command_mount_helper(int argc, char **argv); /* mount(8)'s */
+enum exitcode command_umount(int argc, char **argv);
+enum exitcode command_status(int argc, char **argv);
+enum exitcode command_discard(int argc, char **argv);
+enum exitcode command_probe(int argc, char **argv);
+
+/* ---- what several of them need ---- */
+
+/* "see nfsrootfs help"; returns EXITCODE_USAGE. */
+enum exitcode command_usage(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+/* Apply one -o argument, or say what is wrong with it. */
+enum exitcode command_options(struct config *c, const char *text);
+enum exitcode command_source(struct config *c, const char *source);
+
+enum exitcode command_need_root(const char *what);
+
+/* The mount point as mountinfo shows it: absolute, symlinks resolved, without
+ * asking what is mounted there, which may not answer. Need not exist.
+ * malloc'ed. */
+int command_mountpoint(const char *path, char **ret);

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* status.c: shows the counters of a running mount, as text for people and as
+ * JSON for programs. The keys of the JSON are an interface (nfsrootfs.8): they
+ * may become more, never others. No state.
+ */
+#include "status.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "json.h"
+
+struct view {
+	const struct status_source *s;
+	struct remote_info remote;
+	struct meta_stats meta;
+	uint64_t calls, requests, rss_bytes;
+	bool away;
+	char options[256];
+};
+
+static uint64_t rss_bytes(void)
+{
+	CLEANUP_FCLOSE FILE *f = fopen("/proc/self/statm", "re");
+	unsigned long long pages = 0;
+
+	if (!f || fscanf(f, "%*u %llu", &pages) != 1)
+		return 0;
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void describe_options(const struct config *c, char *buf, size_t size)
+{
+	char ac[16];
+
+	if (c->ac_ms == CONFIG_AC_FOREVER)
+		strcpy(ac, "forever");
+	else
+		(void)snprintf(ac, sizeof(ac), "%u", c->ac_ms / 1000);
+	(void)snprintf(buf, size,
+		       "%s,%s,timeo=%u,retrans=%u,ac=%s,nconnect=%u,rsize=%u,"
+		       "wsize=%u%s%s%s",
+		       c->read_only ? "ro" : "rw", c->soft ? "soft" : "hard",
+		       c->timeo_ms / 100, c->retrans, ac, c->nconnect,
+		       c->read_bytes_max, c->write_bytes_max,
+		       c->nosuid ? ",nosuid" : "", c->nodev ? ",nodev" : "",
+		       c->noexec ? ",noexec" : "");
+}
+
+static void look(const struct status_source *s, struct view *ret)
+{
+	*ret = (struct view){ .s = s };
+	remote_get_info(s->remote, &ret->remote);
+	meta_get_stats(s->meta, &ret->meta);
+	ret->away = remote_retry_is_away(s->remote);
+	ret->rss_bytes = rss_bytes();
+	describe_options(s->config, ret->options, sizeof(ret->options));
+	for (int i = 0; i < REMOTE_OPS; i++)
+		ret->calls += ret->remote.calls[i];
+	for (int i = 0; i < REQ_KINDS; i++)
+		ret->requests += stats_get(&s->stats->fuse[i]);
+}
+
+/* The counters that are shown by their own name. */
+static const struct counter {
+	const char *name;
+	size_t offset;
+} counters[] = {
+	{ "name_hits", offsetof(struct stats, name_hits) },
+	{ "name_misses", offsetof(struct stats, name_misses) },
+	{ "attr_hits", offsetof(struct stats, attr_hits) },
+	{ "attr_misses", offsetof(struct stats, attr_misses) },
+	{ "listings", offsetof(struct stats, listings) },
+	{ "listing_pages", offsetof(struct stats, listing_pages) },
+	{ "listings_in_background",
+	  offsetof(struct stats, listings_in_background) },
+	{ "revalidations", offsetof(struct stats, revalidations) },
+	{ "changed_behind", offsetof(struct stats, changed_behind) },
+	{ "bytes_read", offsetof(struct stats, bytes_read) },
+	{ "bytes_written", offsetof(struct stats, bytes_written) },
+	{ "bad_replies", offsetof(struct stats, bad_replies) },
+	{ "nodes", offsetof(struct stats, nodes) },
+	{ "held", offsetof(struct stats, held) },
+};
+
+static uint64_t counter_get(const struct stats *s, const struct counter *c)
+{
+	const char *base = (const char *)s;
+
+	return stats_get((const uint64_t *)(const void *)(base + c->offset));
+}
+
+/* ---- JSON ---- */
+
+static void json_server(struct json *j, const struct view *v)
+{
+	json_object(j, "server");
+	json_string(j, "address", v->remote.address);
+	json_bool(j, "away", v->away);
+	json_object_end(j);
+
+	json_object(j, "connections");
+	json_uint(j, "total", v->remote.connections);
+	json_uint(j, "connected", v->remote.connected);
+	json_uint(j, "reconnects", v->remote.reconnects);
+	json_object_end(j);
+
+	json_object(j, "rpc");
+	json_uint(j, "total", v->calls);
+	json_object(j, "by_procedure");
+	for (int i = 0; i < REMOTE_OPS; i++)
+		if (v->remote.calls[i])
+			json_uint(j, remote_op_name(i), v->remote.calls[i]);
+	json_object_end(j);
+	json_uint(j, "replies", v->remote.replies);
+	json_uint(j, "retries", v->remote.retries);
+	json_uint(j, "bytes_out", v->remote.bytes_out);
+	json_uint(j, "bytes_in", v->remote.bytes_in);
+	json_object_end(j);
+}
+
+static void json_local(struct json *j, const struct view *v)
+{
+	json_object(j, "fuse");
+	json_uint(j, "total", v->requests);
+	json_object(j, "by_kind");
+	for (int i = 0; i < REQ_KINDS; i++) {
+		uint64_t n = stats_get(&v->s->stats->fuse[i]);
+
+		if (n)
+			json_uint(j, stats_fuse_names[i], n);
+	}
+	json_object_end(j);
+	json_object_end(j);
+
+	json_object(j, "cache");
+	json_string(j, "directory", v->s->cache->path);
+	json_uint(j, "inodes", v->meta.inodes);
+	json_uint(j, "names", v->meta.names);
+	json_uint(j, "commits", v->meta.commits);
+	json_uint(j, "bytes_on_disk", v->meta.bytes_on_disk);
+	for (size_t i = 0; i < ARRAY_LEN(counters); i++)
+		json_uint(j, counters[i].name,
+			  counter_get(v->s->stats, &counters[i]));
+	json_object_end(j);
+}
+
+static void write_json(const struct view *v, FILE *out)
+{
+	const struct status_source *s = v->s;
+	struct json json = JSON_INIT(out), *j = &json;
+	char since[32];
+	struct tm tm;
+
+	(void)strftime(since, sizeof(since), "%Y-%m-%dT%H:%M:%SZ",
+		       gmtime_r(&s->since, &tm));
+	json_object(j, NULL);
+	json_string(j, "source", s->config->source);
+	json_string(j, "mountpoint", s->config->mountpoint);
+	json_string(j, "state", v->away ? "away" : "ok");
+	json_uint(j, "pid", (uint64_t)getpid());
+	json_string(j, "since", since);
+	json_uint(j, "uptime_s", (uint64_t)(time(NULL) - s->since));
+	json_string(j, "options", v->options);
+	json_server(j, v);
+	json_local(j, v);
+	json_array(j, "areas");
+	for (unsigned i = 0; i < s->areas->n; i++) {
+		const struct area *a = &s->areas->list[i];
+
+		json_object(j, NULL);
+		json_string(j, "path", a->path);
+		json_string(j, "where", a->where);
+		json_string(j, "kind", a->dir ? "dir" : "tmpfs");
+		json_string(j, "dir", a->dir);
+		json_object_end(j);
+	}
+	json_array_end(j);
+	json_uint(j, "rss_bytes", v->rss_bytes);
+	json_object_end(j);
+	(void)fputc('\n', out);
+}
+
+/* ---- text ---- */
+
+static unsigned percent(uint64_t hits, uint64_t misses)
+{
+	return hits + misses ? (unsigned)(hits * 100 / (hits + misses)) : 0;
+}
+
+static void text_uptime(time_t since, FILE *out)
+{
+	unsigned long s = (unsigned long)(time(NULL) - since);
+	char at[32];
+	struct tm tm;
+
+	(void)strftime(at, sizeof(at), "%Y-%m-%d %H:%M:%S",
+		       localtime_r(&since, &tm));
+	(void)fprintf(out, "  since        %s (", at);
+	if (s >= 86400)
+		(void)fprintf(out, "%lu d ", s / 86400);
+	(void)fprintf(out, "%lu:%02lu:%02lu)\n", s / 3600 % 24, s / 60 % 60,
+		      s % 60);
+}
+
+static void text_counts(const struct view *v, FILE *out)
+{
+	(void)fprintf(out, "  RPCs         %" PRIu64 " sent", v->calls);
+	for (int i = 0; i < REMOTE_OPS; i++)
+		if (v->remote.calls[i])
+			(void)fprintf(out, ", %s %" PRIu64, remote_op_name(i),
+				      v->remote.calls[i]);
+	(void)fprintf(out, "; %" PRIu64 " sent again\n", v->remote.retries);
+
+	(void)fprintf(out, "  FUSE         %" PRIu64 " requests", v->requests);
+	for (int i = 0; i < REQ_KINDS; i++) {
+		uint64_t n = stats_get(&v->s->stats->fuse[i]);
+
+		if (n)
+			(void)fprintf(out, ", %s %" PRIu64, stats_fuse_names[i],
+				      n);
+	}
+	(void)fputc('\n', out);
+}
+
+static void text_cache(const struct view *v, FILE *out)
+{
+	const struct stats *s = v->s->stats;
+	uint64_t nh = stats_get(&s->name_hits), nm = stats_get(&s->name_misses);
+	uint64_t ah = stats_get(&s->attr_hits), am = stats_get(&s->attr_misses);
+
+	(void)fprintf(out,
+		      "  cache        names: %" PRIu64 " hits, %" PRIu64
+		      " misses (%u %%); attributes: %" PRIu64 " hits, %" PRIu64
+		      " misses (%u %%)\n",
+		      nh, nm, percent(nh, nm), ah, am, percent(ah, am));
+	(void)fprintf(out,
+		      "               %" PRIu64 " files, %" PRIu64
+		      " names, %" PRIu64 " KiB in %s\n",
+		      v->meta.inodes, v->meta.names,
+		      v->meta.bytes_on_disk / 1024, v->s->cache->path);
+	(void)fprintf(out,
+		      "  data         %" PRIu64 " KiB read, %" PRIu64
+		      " KiB written\n",
+		      stats_get(&s->bytes_read) / 1024,
+		      stats_get(&s->bytes_written) / 1024);
+	if (stats_get(&s->bad_replies))
+		(void)fprintf(out,
+			      "  bad replies  %" PRIu64
+			      " names or handles of the server refused\n",
+			      stats_get(&s->bad_replies));
+}
+
+static void write_text(const struct view *v, FILE *out)
+{
+	const struct status_source *s = v->s;
+
+	(void)fprintf(out, "%s on %s\n", s->config->source,
+		      s->config->mountpoint);
+	text_uptime(s->since, out);
+	(void)fprintf(out, "  options      %s\n", v->options);
+	(void)fprintf(out,
+		      "  server       %s, %u of %u connections up, %" PRIu64
+		      " reconnects%s\n",
+		      v->remote.address, v->remote.connected,
+		      v->remote.connections, v->remote.reconnects,
+		      v->away ? "; AWAY: what is not known waits for it" : "");
+	text_counts(v, out);
+	text_cache(v, out);
+	for (unsigned i = 0; i < s->areas->n; i++)
+		(void)fprintf(out, "  tmp area     %s in %s\n",
+			      s->areas->list[i].path,
+			      s->areas->list[i].dir ? s->areas->list[i].dir :
+						      "memory (tmpfs)");
+	(void)fprintf(out, "  daemon       process %d, %" PRIu64 " KiB\n",
+		      (int)getpid(), v->rss_bytes / 1024);
+}
+
+/* ---- public ---- */
+
+int status_answer(void *arg, const char *request, FILE *out)
+{
+	struct view v;
+
+	if (strcmp(request, "status text") != 0 &&
+	    strcmp(request, "status json") != 0)
+		return -EINVAL;
+	look(arg, &v);
+	if (strcmp(request, "status json") == 0)
+		write_json(&v, out);
+	else
+		write_text(&v, out);
+	return 0;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* status.h: what a mount says about itself, and the command that asks. */
+#pragma once
+
+#include <time.h>
+
+#include "area.h"
+#include "vfs.h"
+
+/* All that is shown. Nothing is owned; counters are read while they change. */
+struct status_source {
+	const struct config *config;
+	const struct cachedir *cache;
+	const struct areas *areas;
+	const struct stats *stats;
+	struct meta *meta;
+	struct remote *remote; /* the retry layer, on top */
+	time_t since;
+};
+
+/* A control_answer_fn; @arg is a struct status_source. Requests: "status text",
+ * "status json". */
+int status_answer(void *arg, const char *request, FILE *out);
