@@ -111,6 +111,7 @@ def markdown(medians, phases, reps):
         "runs interleaved." % ("{:,}".format(a.entries), a.bytes // 10 ** 6,
                                reps)
     yield "(K of N): ended early, extrapolated from K of N entries."
+    yield "FUSE requests include the up to 4 that reading the counter costs."
     yield "Machine: %s." % machine()
     for rtt in medians.rtts:
         yield ""

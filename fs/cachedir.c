@@ -185,13 +185,16 @@ static int open_export(int base_fd, const char *base, const char *name,
 {
 	CLEANUP_CLOSE int fd = -1;
 	CLEANUP_FREE char *path = NULL;
+	bool made = false;
 	struct stat st;
 	int r;
 
 	if (asprintf(&path, "%s/%s", strcmp(base, "/") == 0 ? "" : base,
 		     name) < 0)
 		return path = NULL, -ENOMEM;
-	if (create && mkdirat(base_fd, name, 0700) < 0 && errno != EEXIST)
+	if (create)
+		made = mkdirat(base_fd, name, 0700) == 0;
+	if (create && !made && errno != EEXIST)
 		return unwritable(ret_why, -errno, path);
 	fd = openat(base_fd, name,
 		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -217,7 +220,8 @@ static int open_export(int base_fd, const char *base, const char *name,
 		return r;
 	*ret = (struct cachedir){ .path = STEAL_PTR(path),
 				  .fd = steal_fd(&fd),
-				  .lock_fd = r };
+				  .lock_fd = r,
+				  .made = made };
 	return 0;
 }
 
@@ -227,6 +231,16 @@ void cachedir_close(struct cachedir *d)
 	cleanup_closep(&d->fd);
 	cleanup_closep(&d->lock_fd);
 	*d = (struct cachedir)CACHEDIR_INIT;
+}
+
+void cachedir_undo(const struct cachedir *d)
+{
+	if (!d->made || unlinkat(d->fd, "meta", AT_REMOVEDIR) < 0 ||
+	    unlinkat(d->fd, "tmp", AT_REMOVEDIR) < 0)
+		return;
+	(void)unlinkat(d->fd, "about", 0);
+	(void)unlinkat(d->fd, "lock", 0);
+	(void)rmdir(d->path);
 }
 
 /* ---- about ---- */

@@ -19,6 +19,7 @@ struct cachedir {
 	char *path; /* DIR/EXPORT, symlinks resolved */
 	int fd;
 	int lock_fd;
+	bool made; /* by cachedir_open(): it was not there before */
 };
 #define CACHEDIR_INIT \
 	{ .fd = -1, .lock_fd = -1 }
@@ -42,6 +43,10 @@ int cachedir_open(const struct config *c, struct cachedir *ret, char **ret_why);
 int cachedir_find(const struct config *c, struct cachedir *ret, char **ret_why);
 
 void cachedir_close(struct cachedir *d);
+
+/* After a mount that failed: remove what cachedir_open() made, unless something
+ * is in it by now. A mistyped name shall not leave a directory. */
+void cachedir_undo(const struct cachedir *d);
 
 /* The error of meta_open() on the metadata cache in it, as a sentence. */
 char *cachedir_meta_why(const struct cachedir *d, int err);

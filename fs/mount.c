@@ -233,6 +233,8 @@ enum exitcode mount_run(struct config *c, const char *dir,
 	if (!flags->fake)
 		x = c->foreground ? daemon_run(c, &cache, -1) :
 				    start_daemon(c, &cache, &is_child);
+	if (x != EXITCODE_OK && !is_child)
+		cachedir_undo(&cache);
 	if (x == EXITCODE_OK && flags->verbose && !is_child && !c->foreground)
 		(void)printf("%s mounted on %s\n", c->source, c->mountpoint);
 	cachedir_close(&cache);

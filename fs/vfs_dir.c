@@ -132,6 +132,25 @@ static uint32_t note_ours(struct vfs *v, const struct meta_inode *dir,
 	return epoch;
 }
 
+/* What the server just said of one name, under the directory's epoch as it is
+ * now, not when the question was sent; or it would go when a listing under way
+ * lands, and be taken for absent when one has landed since. */
+int vfs_name_learn(struct vfs *v, uint64_t dir, const char *name,
+		   struct meta_name *n)
+{
+	struct meta_inode d;
+	struct flight *f;
+	int r = meta_get(v->meta, dir, &d);
+
+	if (r < 0)
+		return r == -ENOENT ? -ESTALE : r;
+	mutex_lock(&v->lock);
+	f = find_flight(v, dir);
+	n->epoch = f ? f->epoch : d.epoch;
+	mutex_unlock(&v->lock);
+	return meta_name_put(v->meta, dir, name, n);
+}
+
 int vfs_name_set(struct vfs *v, const struct meta_inode *dir, const char *name,
 		 const struct meta_inode *i)
 {

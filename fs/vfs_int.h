@@ -158,6 +158,9 @@ int vfs_lookup_call(struct vfs *v, const struct caller *c,
  * wait however large it is; else -EAGAIN when the listing goes on behind. */
 int vfs_list(struct vfs *v, const struct caller *c, struct meta_inode *d,
 	     uint64_t since, bool patient);
+/* In a bracket: a name as the server just told it; sets n->epoch. */
+int vfs_name_learn(struct vfs *v, uint64_t dir, const char *name,
+		   struct meta_name *n);
 /* In a bracket: names we change ourselves. */
 int vfs_name_set(struct vfs *v, const struct meta_inode *dir, const char *name,
 		 const struct meta_inode *i);

@@ -302,7 +302,7 @@ static int ask_name(struct vfs *v, const struct caller *c,
 	struct moment when = vfs_moment(v);
 	struct remote_call *call =
 		remote_call_new(REMOTE_LOOKUP, &d->handle, name);
-	struct meta_name n = { .epoch = d->epoch };
+	struct meta_name n = { 0 };
 	bool keep;
 	int r, asked;
 
@@ -326,7 +326,7 @@ static int ask_name(struct vfs *v, const struct caller *c,
 		n.absent = true;
 	}
 	if (r == 0 && keep)
-		r = meta_name_put(v->meta, d->ino, name, &n);
+		r = vfs_name_learn(v, d->ino, name, &n);
 	meta_end(v->meta);
 	remote_call_unref(call);
 	return r;

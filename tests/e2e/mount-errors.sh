@@ -99,8 +99,9 @@ refused 61 "Not a directory" "127.0.0.1:$EXPORT" "$MNT" "$base,cachedir=$TMP/fil
 mkdir -m 777 "$TMP/open"
 chmod 777 "$TMP/open"
 refused 65 "others may write" "127.0.0.1:$EXPORT" "$MNT" "$base,cachedir=$TMP/open"
-dir=$(echo "$CACHE"/*)
+dir=$CACHE/127.0.0.1:$PORT:-export
 [ -d "$dir/meta" ] || fail "no $dir/meta"
+same "mounts that failed left no directory" 3 "$(ls "$CACHE" | wc -l)"
 chmod 755 "$dir"
 refused 65 "must be root's alone" "127.0.0.1:$EXPORT" "$MNT" "$good"
 chmod 700 "$dir"
