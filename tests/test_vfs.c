@@ -762,6 +762,36 @@ static void test_listing_does_not_undo_own_changes(void **state)
 	assert_int_equal(list(f, l.dir, &w), 3);
 }
 
+static void *look_thread(void *arg)
+{
+	struct lister *l = arg;
+
+	assert_int_not_equal(look(l->f, l->dir, "f42"), 0);
+	return NULL;
+}
+
+/* The reply to a LOOKUP comes when a listing, begun before, has landed. */
+static void test_late_lookup_does_not_hide_a_listed_name(void **state)
+{
+	struct fixture *f = *state;
+	const struct remote_mem_options small = { .page_entries = 2 };
+	struct lister l = { .f = f };
+	pthread_t t;
+	struct walk w;
+
+	admin_tree(f, 1, 100);
+	l.dir = look_path(f, "/tree/d0");
+	remote_mem_set_options(f->mem, &small);
+	fault_hold_reply(f->fault, REMOTE_LOOKUP);
+	assert_int_equal(pthread_create(&t, NULL, look_thread, &l), 0);
+	assert_true(fault_wait_held(f->fault, 1));
+	assert_int_equal(list(f, l.dir, &w), 100);
+	fault_release(f->fault);
+	(void)pthread_join(t, NULL);
+	assert_int_not_equal(look(f, l.dir, "f42"), 0);
+	assert_int_equal(list(f, l.dir, &w), 100);
+}
+
 static void *stat_thread(void *arg)
 {
 	struct lister *l = arg;
@@ -830,5 +860,6 @@ RUN_TESTS(FS_TEST(test_absent_names_in_a_listed_directory_cost_nothing),
 	  FS_TEST(test_new_objects_have_owner_mode_and_group),
 	  FS_TEST(test_fallocate), FS_TEST(test_server_without_weak_cache_data),
 	  FS_TEST(test_listing_does_not_undo_own_changes),
+	  FS_TEST(test_late_lookup_does_not_hide_a_listed_name),
 	  FS_TEST(test_late_attributes_do_not_undo_a_change),
 	  FS_TEST(test_pinned_name_never_vanishes))

@@ -62,11 +62,11 @@ refused 53 "refuses to export" "127.0.0.1:$EXPORT" "$MNT" "$(mount_options)"
 has "what to do" "no_root_squash" "$out"
 start_server "$TMP/root" --squash root
 refused 54 "no_root_squash" "127.0.0.1:$EXPORT" "$MNT" "$(mount_options)"
-do_mount ro
+do_mount ro 2>"$TMP/log"
 do_umount
 start_server "$TMP/root" --ro
 refused 55 "-o ro" "127.0.0.1:$EXPORT" "$MNT" "$(mount_options)"
-do_mount ro
+do_mount ro 2>"$TMP/log"
 status 1 touch "$MNT/x"
 do_umount
 PORT=$port_a MOUNTPORT=$mountport_a EXPORT=$export_a
