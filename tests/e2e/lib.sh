@@ -159,7 +159,8 @@ do_mount() {
 
 # nothing_left: of a mount on $MNT.
 nothing_left() {
-  [ -z "$(mounts_below "$TMP")" ] || fail "still mounted: $(mounts_below "$TMP")"
+  ! mountpoint -q "$MNT" || fail "still mounted: $MNT"
+  [ -z "$(mounts_below "$MNT")" ] || fail "still mounted: $(mounts_below "$MNT")"
   wait_gone "$DAEMON" 10 || fail "the daemon, process $DAEMON, is still there"
   left=$(find /run/nfsrootfs -name "*$(basename "$TMP")*" 2>/dev/null || :)
   left=$left$(find /run/nfsrootfs -name "*$(basename "$TMP" | sed 's/-/%2D/g')*" \
@@ -179,10 +180,10 @@ same() {
   [ "$2" = "$3" ] || fail "$1: expected \"$2\", got \"$3\""
 }
 
-# has WHAT PATTERN TEXT: TEXT contains the shell pattern.
+# has WHAT PART TEXT
 has() {
   case $3 in
-  *$2*) ;;
+  *"$2"*) ;;
   *) fail "$1: expected \"$2\" in: $3" ;;
   esac
 }
