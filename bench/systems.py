@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 # None of the commands that set a system up or down needs as long as this.
 COMMAND_SECONDS_MAX = 120
@@ -216,7 +217,17 @@ class Nfsrootfs(Networked):
         return "notmp"
 
     def unmount(self):
-        run(self.program(), "umount", self.mountpoint)
+        # A process that makes itself a mount namespace just now has a copy
+        # of every mount of the machine, for a moment. It is no user of ours.
+        for _ in range(20):
+            try:
+                return run(self.program(), "umount", self.mountpoint)
+            except Failure as failure:
+                if "in its own mount namespace" not in str(failure):
+                    raise
+                busy = failure
+                time.sleep(0.25)
+        raise busy
 
     def fuse_requests(self):
         status = json.loads(run(self.program(), "status", "--json",

@@ -94,9 +94,11 @@ static void read_conf(int root_fd, const char *path, char **value)
 		free(*value);
 		*value = found;
 	} else if (r != -ENOENT) {
-		msg_warning("%s in the root: PORTAGE_TMPDIR not understood: "
+		msg_warning("%s in the root: PORTAGE_TMPDIR cannot be read: "
 			    "%s; name the place with -o tmp=",
-			    path, msg_strerror(r));
+			    path,
+			    r == -EINVAL ? "it takes a shell to work it out" :
+					   msg_strerror(r));
 	}
 }
 

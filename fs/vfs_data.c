@@ -152,21 +152,38 @@ int vfs_fallocate(struct vfs *v, const struct caller *c, uint64_t ino, int mode,
 
 /* ---- space ---- */
 
+/* The space left is believed like everything else, for the trust window, but
+ * only for a second once we have changed something ourselves. find(1) asks for
+ * it in every directory. */
+static bool space_known(struct vfs *v, struct remote_fsstat *ret)
+{
+	enum { FRESH_MS = 1000 };
+	uint64_t trust_ms = v->config->ac_ms == CONFIG_AC_FOREVER ?
+				    UINT64_MAX :
+				    v->config->ac_ms;
+	uint64_t age;
+	bool known;
+
+	mutex_lock(&v->lock);
+	age = clock_ms() - v->fsstat_ms;
+	known = v->fsstat_ms != 0 &&
+		(age < (v->fsstat_seq == vfs_sent(v) ? trust_ms : FRESH_MS) ||
+		 remote_retry_is_away(v->remote));
+	if (known)
+		*ret = v->fsstat;
+	mutex_unlock(&v->lock);
+	return known;
+}
+
 int vfs_statfs(struct vfs *v, const struct caller *c, uint64_t ino,
 	       struct remote_fsstat *ret, uint32_t *ret_name_max)
 {
-	enum { FRESH_MS = 1000 };
+	uint64_t seq = vfs_sent(v);
 	struct remote_call *call;
-	bool known, fresh;
 	int r;
 
-	mutex_lock(&v->lock);
-	known = v->fsstat_ms != 0;
-	fresh = known && clock_ms() - v->fsstat_ms < FRESH_MS;
-	*ret = v->fsstat;
-	mutex_unlock(&v->lock);
 	*ret_name_max = MIN(v->pathconf.name_max, (uint32_t)NAME_BYTES_MAX);
-	if (fresh || (known && remote_retry_is_away(v->remote)))
+	if (space_known(v, ret))
 		return 0;
 	call = remote_call_new(REMOTE_FSSTAT, NULL, NULL);
 	if (!call)
@@ -177,6 +194,7 @@ int vfs_statfs(struct vfs *v, const struct caller *c, uint64_t ino,
 		mutex_lock(&v->lock);
 		v->fsstat = call->fsstat;
 		v->fsstat_ms = clock_ms();
+		v->fsstat_seq = seq;
 		mutex_unlock(&v->lock);
 	}
 	remote_call_unref(call);

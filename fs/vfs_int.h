@@ -74,7 +74,8 @@ struct vfs {
 	unsigned in_flight; /* submitted calls nobody waits for */
 	bool closing;
 	struct remote_fsstat fsstat;
-	uint64_t fsstat_ms; /* clock_ms() of it, 0: never */
+	uint64_t fsstat_ms;  /* clock_ms() of it, 0: never */
+	uint64_t fsstat_seq; /* vfs_sent() of it */
 
 	pthread_t worker;
 };

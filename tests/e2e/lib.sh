@@ -46,6 +46,9 @@ TMP=$(mktemp -d "${TMPDIR:-/tmp}/nfsrootfs-e2e.XXXXXX")
 TMP=$(realpath "$TMP")
 MNT=$TMP/mnt
 CACHE=$TMP/cache
+# What a sanitizer finds in a process that has no terminal; judged at the end.
+export ASAN_OPTIONS="log_path=$TMP/sanitizer${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
+export UBSAN_OPTIONS="log_path=$TMP/sanitizer:print_stacktrace=1"
 SERVERS=
 RELAYS=
 DAEMONS=
@@ -64,6 +67,7 @@ alive() {
 
 # wait_gone PID SECONDS
 wait_gone() {
+  alive "$1" || return 0
   timeout "$2" tail --pid="$1" -s 0.05 -f /dev/null 2>/dev/null || ! alive "$1"
 }
 
@@ -89,7 +93,11 @@ cleanup() {
   for pid in $DAEMONS; do wait_gone "$pid" 3 || end_process "$pid"; done
   for pid in $RELAYS; do end_process "$pid"; done
   for state in $SERVERS; do "$SERVER" stop "$state" 2>/dev/null; done
-  # A server that ignores the request may be what failed; its log tells.
+  for report in "$TMP"/sanitizer.*; do
+    [ -e "$report" ] || continue
+    head -n 60 "$report" >&2
+    [ $status != 0 ] || status=1
+  done
   if [ $status != 0 ] && [ $status != 77 ]; then
     echo "to repeat it: BUILD=$BUILD tests/run e2e/$NAME" >&2
     [ -z "${KEEP:-}" ] || { echo "kept: $TMP" >&2; exit $status; }

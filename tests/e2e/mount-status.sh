@@ -57,7 +57,10 @@ def dial():
 silent = [dial() for _ in range(10)]
 long = dial()
 long.sendall(b"x" * 1000)
-assert long.recv(10) == b""
+try:
+    assert long.recv(10) == b""
+except ConnectionResetError:
+    pass
 gone = dial()
 gone.sendall(b"status json\n")
 gone.close()
