@@ -47,8 +47,11 @@ int area_plan_shell_value(const char *text, const char *name, char **ret)
 	while (*text) {
 		const char *p = text + strspn(text, " \t");
 
-		if (strncmp(p, "export", 6) == 0 && strspn(p + 6, " \t"))
-			p += 6 + strspn(p + 6, " \t");
+		if (strncmp(p, "export ", 7) == 0 ||
+		    strncmp(p, "export\t", 7) == 0) {
+			p += 7;
+			p += strspn(p, " \t");
+		}
 		if (strncmp(p, name, len) == 0 && p[len] == '=') {
 			free(STEAL_PTR(value));
 			r = shell_word(p + len + 1, &value);
