@@ -342,9 +342,21 @@ static int pin(void *arg, const char *path)
 	return vfs_pin_path(d->vfs, path);
 }
 
+/* Where a chroot has its own filesystems mounted, by chrootctl or by hand: were
+ * such a directory found gone, the kernel would detach what is on it. */
+static void pin_usual_mount_points(struct daemon *d)
+{
+	static const char *const paths[] = { "/proc", "/sys", "/dev", "/run" };
+
+	for (size_t k = 0; k < ARRAY_LEN(paths); k++)
+		(void)vfs_pin_path(d->vfs, paths[k]); /* not there: no matter */
+}
+
 static enum exitcode local_areas_open(struct daemon *d)
 {
 	int r = areas_mount(d->config, d->cache, pin, d, &d->areas);
+
+	pin_usual_mount_points(d);
 
 	if (r == 0)
 		r = runtime_write_areas(d->config->mountpoint, &d->areas);

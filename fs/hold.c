@@ -211,12 +211,13 @@ void hold_release(struct vfs *v, const struct meta_inode *i)
 
 void hold_close(struct vfs *v)
 {
+	/* A server that is away would keep us: the next mount cleans up. */
+	if (v->config->read_only || remote_retry_is_away(v->remote))
+		return;
 	/* The kernel has let go of everything, forgotten or not. */
-	for (unsigned k = 0; k < v->hold_n && !v->config->read_only; k++)
+	for (unsigned k = 0; k < v->hold_n; k++)
 		clean(v, &v->hold[k].fh);
 	vfs_wait_submitted(v);
-	if (v->config->read_only)
-		return;
 	for (unsigned k = 0; k < v->hold_n; k++) {
 		struct remote_call *call;
 		struct meta_inode i;
