@@ -99,10 +99,16 @@ def cell(medians, system, rtt, phase):
 
 
 def table(head, lines):
-    yield "| " + " | ".join(head) + " |"
-    yield "|" + "---|" * len(head)
-    for line in lines:
-        yield "| " + " | ".join(line) + " |"
+    """Markdown that is readable as text, too."""
+    lines = [head] + list(lines)
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    for i, line in enumerate(lines):
+        yield "| " + " | ".join(
+            [line[0].ljust(widths[0])] +
+            [c.rjust(w) for c, w in zip(line[1:], widths[1:])]) + " |"
+        if i == 0:
+            yield "|" + "|".join(["-" * (widths[0] + 2)] + [
+                "-" * (w + 1) + ":" for w in widths[1:]]) + "|"
 
 
 def markdown(medians, phases, reps):
@@ -111,7 +117,11 @@ def markdown(medians, phases, reps):
         "runs interleaved." % ("{:,}".format(a.entries), a.bytes // 10 ** 6,
                                reps)
     yield "(K of N): ended early, extrapolated from K of N entries."
-    yield "FUSE requests include the up to 4 that reading the counter costs."
+    yield "Walking to the work directory and reading the counter are counted, " \
+        "too: up to 4 FUSE requests and 1 RPC."
+    yield "*Computed*: the RPCs the kernel's client was counted to need, one " \
+        "after another (unpack %g an entry), times the round-trip time; " \
+        "nothing else." % KERNEL_RPCS["unpack"][1]
     yield "Machine: %s." % machine()
     for rtt in medians.rtts:
         yield ""
@@ -121,8 +131,7 @@ def markdown(medians, phases, reps):
                  for s in medians.systems]
         if rtt:
             lines.append(
-                ["*kernel NFSv3 client: computed, RPCs counted elsewhere "
-                 "(unpack 6.0 a file, one after another) x round-trip time*"] +
+                ["*" + title(COMPUTED) + "*"] +
                 [number(medians.computed(rtt, p)) for p in phases])
         yield from table(["system"] + phases, lines)
         yield ""

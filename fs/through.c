@@ -392,24 +392,34 @@ static int merge_object(struct vfs *v, struct change *ch,
 	return meta_put(v->meta, &ch->obj);
 }
 
+/* Send @call, which works on the object ch->obj, and record the reply. */
+static int send_to_object(struct vfs *v, const struct caller *c,
+			  struct change *ch, struct remote_call *call)
+{
+	struct moment when = vfs_moment(v);
+	int r;
+
+	vfs_touch(v, ch->obj.ino);
+	r = vfs_run(v, c, ch->obj.ino, call);
+	vfs_touch(v, ch->obj.ino);
+	if (r < 0)
+		return r;
+	meta_begin(v->meta);
+	r = merge_object(v, ch, call, &when);
+	meta_end(v->meta);
+	return r;
+}
+
 static int through_setattr(struct vfs *v, const struct caller *c,
 			   struct change *ch)
 {
-	struct moment when = vfs_moment(v);
 	struct remote_call *call = remote_call_new(REMOTE_SETATTR, NULL, NULL);
 	int r;
 
 	if (!call)
 		return -ENOMEM;
 	call->set = ch->set;
-	vfs_touch(v, ch->obj.ino);
-	r = vfs_run(v, c, ch->obj.ino, call);
-	vfs_touch(v, ch->obj.ino);
-	if (r == 0) {
-		meta_begin(v->meta);
-		r = merge_object(v, ch, call, &when);
-		meta_end(v->meta);
-	}
+	r = send_to_object(v, c, ch, call);
 	remote_call_unref(call);
 	return r;
 }
@@ -429,7 +439,6 @@ static int write_once(struct vfs *v, const struct caller *c, struct change *ch,
 		      uint32_t at, uint32_t *ret_count)
 {
 	uint32_t len = MIN(ch->len - at, v->fsinfo.write_max);
-	struct moment when = vfs_moment(v);
 	struct remote_call *call = remote_call_new(REMOTE_WRITE, NULL, NULL);
 	int r;
 
@@ -444,19 +453,13 @@ static int write_once(struct vfs *v, const struct caller *c, struct change *ch,
 	call->data_len = len;
 	call->offset = ch->offset + at;
 	call->stable = REMOTE_FILE_SYNC;
-	vfs_touch(v, ch->obj.ino);
-	r = vfs_run(v, c, ch->obj.ino, call);
-	vfs_touch(v, ch->obj.ino);
+	r = send_to_object(v, c, ch, call);
 	if (r == 0 && call->count == 0)
 		r = -EREMOTEIO;
 	if (r == 0 && call->stable == REMOTE_UNSTABLE)
 		r = commit(v, c, ch->obj.ino);
-	if (r == 0) {
+	if (r == 0)
 		*ret_count = MIN(call->count, len);
-		meta_begin(v->meta);
-		r = merge_object(v, ch, call, &when);
-		meta_end(v->meta);
-	}
 	remote_call_unref(call);
 	return r;
 }

@@ -52,6 +52,7 @@ export UBSAN_OPTIONS="log_path=$TMP/sanitizer:print_stacktrace=1"
 SERVERS=
 RELAYS=
 DAEMONS=
+HELPER= # a process of the test's own that is to be ended, too
 
 # ---- the end ----
 
@@ -82,6 +83,7 @@ cleanup() {
   trap - EXIT INT TERM HUP
   set +e
   cd /
+  [ -z "$HELPER" ] || kill "$HELPER" 2>/dev/null
   # The mounts first, while their server still answers.
   for relay in $RELAYS; do
     "$RELAY" ctl "$TMP/relay.$relay" refuse off >/dev/null 2>&1
@@ -167,9 +169,9 @@ do_mount() {
 
 # nothing_left: of a mount on $MNT.
 nothing_left() {
+  wait_gone "$DAEMON" 10 || fail "the daemon, process $DAEMON, is still there"
   ! mountpoint -q "$MNT" || fail "still mounted: $MNT"
   [ -z "$(mounts_below "$MNT")" ] || fail "still mounted: $(mounts_below "$MNT")"
-  wait_gone "$DAEMON" 10 || fail "the daemon, process $DAEMON, is still there"
   left=$(find /run/nfsrootfs -name "*$(basename "$TMP")*" 2>/dev/null || :)
   left=$left$(find /run/nfsrootfs -name "*$(basename "$TMP" | sed 's/-/%2D/g')*" \
     2>/dev/null || :)

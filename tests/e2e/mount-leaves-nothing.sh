@@ -4,6 +4,7 @@
 # nothing has changed; complete when it is not; complete, too, when the mount
 # command is interrupted, the daemon is told to end, or the server is away.
 . "$(dirname "$0")/lib.sh"
+requires python3 pgrep
 
 mkdir -p "$TMP/root/etc" "$TMP/root/tmp" "$TMP/root/var/tmp/portage"
 echo data >"$TMP/root/etc/file"
@@ -15,23 +16,24 @@ do_mount
 areas=$(mounts_below "$MNT")
 busy() {
   status 47 "$NFSROOTFS" umount "$MNT"
-  has "$1" "process $pid" "$out"
+  has "$1" "process $HELPER" "$out"
   has "$1" "$2" "$out"
-  kill $pid
-  wait $pid 2>/dev/null || :
+  kill $HELPER
+  wait $HELPER 2>/dev/null || :
+  HELPER=
   same "areas after a refusal" "$areas" "$(mounts_below "$MNT")"
 }
-(cd "$MNT/etc" && exec sleep 1000) & pid=$!
-until_true [ "$(readlink /proc/$pid/cwd)" = "$MNT/etc" ]
+(cd "$MNT/etc" && exec sleep 1000) & HELPER=$!
+until_true sh -c '[ "$(readlink "/proc/$0/cwd")" = "$1" ]' $HELPER "$MNT/etc"
 busy "a current directory" "current directory $MNT/etc"
-sleep 1000 <"$MNT/etc/file" & pid=$!
-until_true grep -qx sleep /proc/$pid/comm
+sleep 1000 <"$MNT/etc/file" & HELPER=$!
+until_true grep -qx sleep /proc/$HELPER/comm
 busy "an open file" "open $MNT/etc/file"
-sleep 1000 >"$MNT/tmp/file" & pid=$!
-until_true grep -qx sleep /proc/$pid/comm
+sleep 1000 >"$MNT/tmp/file" & HELPER=$!
+until_true grep -qx sleep /proc/$HELPER/comm
 busy "an open file of an area" "open $MNT/tmp/file"
-unshare --mount --propagation private sleep 1000 & pid=$!
-until_true grep -qx sleep /proc/$pid/comm
+unshare --mount --propagation private sleep 1000 & HELPER=$!
+until_true grep -qx sleep /proc/$HELPER/comm
 busy "another namespace" "in its own mount namespace"
 mount -t tmpfs foreign "$MNT/etc"
 status 47 "$NFSROOTFS" umount "$MNT"
@@ -62,11 +64,12 @@ do_mount
 "$NFSROOTFS" umount -l "$MNT"
 nothing_left
 do_mount
-sleep 1000 <"$MNT/etc/file" & pid=$!
-until_true grep -qx sleep /proc/$pid/comm
+sleep 1000 <"$MNT/etc/file" & HELPER=$!
+until_true grep -qx sleep /proc/$HELPER/comm
 "$NFSROOTFS" umount -f "$MNT"
 nothing_left
-kill $pid
+kill $HELPER
+HELPER=
 do_mount
 kill -TERM "$DAEMON"
 nothing_left
@@ -85,14 +88,15 @@ nothing_left
 relay stall
 "$NFSROOTFS" mount "127.0.0.1:$EXPORT" "$MNT" -o "$(mount_options)" \
   2>"$TMP/log" &
-pid=$!
-until_true sh -c 'pgrep -P "$0" >"$1"' $pid "$TMP/child"
+HELPER=$!
+until_true sh -c 'pgrep -P "$0" >"$1"' $HELPER "$TMP/child"
 DAEMON=$(cat "$TMP/child")
-kill -INT $pid
+kill -INT $HELPER
 set +e
-wait $pid
+wait $HELPER
 got=$?
 set -e
+HELPER=
 relay resume
 same "interrupted" 8 $got
 has "interrupted" "interrupted; nothing is mounted" "$(cat "$TMP/log")"

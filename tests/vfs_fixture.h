@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* vfs_fixture.h: a filesystem over the server in memory, with faults between
+ * them, and shorthands to use it; what the test_vfs_* share.
+ */
+#pragma once
+
+#include "run.h"
+
+#include "../fs/vfs.h"
+#include "remote_fault.h"
+#include "remote_mem.h"
+
+/* ---- a mount ---- */
+
+struct fixture {
+	struct run_dir *dir;
+	struct remote_mem *mem;
+	struct remote *fault, *remote;
+	struct config config;
+	struct meta *meta;
+	struct stats stats;
+	struct vfs *v;
+};
+
+static const struct caller root_user = { 0 };
+
+static inline void mount_fs(struct fixture *f)
+{
+	const struct remote_retry_options o = { .timeo_ms = 60000 };
+	struct handle root;
+
+	f->fault = remote_fault_open(remote_mem_connect(f->mem), run_seed());
+	assert_int_equal(remote_retry_open(f->fault, &o, &f->remote), 0);
+	remote_mem_root(f->mem, &root);
+	assert_int_equal(meta_open(f->dir->path, "mem:/", &f->meta), 0);
+	memset(&f->stats, 0, sizeof(f->stats));
+	assert_int_equal(vfs_open(&f->config, f->meta, f->remote, &root,
+				  &f->stats, &f->v), 0);
+}
+
+static inline void unmount_fs(struct fixture *f)
+{
+	vfs_close(f->v);
+	meta_close(f->meta);
+	remote_close(f->remote);
+}
+
+static inline void remount_fs(struct fixture *f)
+{
+	unmount_fs(f);
+	mount_fs(f);
+}
+
+static inline int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	void *dir;
+
+	if (!f || run_dir_setup(&dir) < 0)
+		return -1;
+	f->dir = dir;
+	config_init(&f->config);
+	f->mem = remote_mem_new(NULL);
+	mount_fs(f);
+	*state = f;
+	return 0;
+}
+
+static inline int teardown(void **state)
+{
+	struct fixture *f = *state;
+	void *dir = f->dir;
+
+	unmount_fs(f);
+	remote_mem_free(f->mem);
+	config_done(&f->config);
+	free(f);
+	return run_dir_teardown(&dir);
+}
+
+/* ---- shorthands ---- */
+
+static inline uint64_t look(struct fixture *f, uint64_t dir, const char *name)
+{
+	struct vfs_entry e;
+
+	assert_int_equal(vfs_lookup(f->v, &root_user, dir, name, &e), 0);
+	return e.ino;
+}
+
+static inline uint64_t look_path(struct fixture *f, const char *path)
+{
+	char *copy = strdup(path), *rest = copy, *name;
+	uint64_t ino = META_ROOT;
+
+	while ((name = strsep(&rest, "/")) && ino)
+		if (*name)
+			ino = look(f, ino, name);
+	free(copy);
+	return ino;
+}
+
+static inline uint64_t make(struct fixture *f, uint64_t dir, const char *name,
+		     mode_t mode)
+{
+	struct vfs_entry e;
+
+	assert_int_equal(vfs_mknod(f->v, &root_user, dir, name, mode, 0, &e),
+			 0);
+	return e.ino;
+}
+
+static inline uint64_t make_dir(struct fixture *f, uint64_t dir, const char *name)
+{
+	struct vfs_entry e;
+
+	assert_int_equal(vfs_mkdir(f->v, &root_user, dir, name, 0755, &e), 0);
+	return e.ino;
+}
+
+static inline void put(struct fixture *f, uint64_t ino, const char *text)
+{
+	assert_int_equal(vfs_write(f->v, &root_user, ino, 0, text,
+				   (uint32_t)strlen(text)), 0);
+}
+
+static inline void expect_contents(struct fixture *f, uint64_t ino, const char *text)
+{
+	uint32_t len;
+	void *data;
+
+	assert_int_equal(vfs_read(f->v, &root_user, ino, 0, 4096, &data, &len),
+			 0);
+	assert_int_equal(len, strlen(text));
+	assert_memory_equal(data, text, len);
+	free(data);
+}
+
+static inline void expect_server(struct fixture *f, const char *path, const char *text)
+{
+	char *bytes;
+	size_t len;
+
+	assert_int_equal(remote_mem_read_file(f->mem, path, &bytes, &len), 0);
+	assert_string_equal(bytes, text);
+	free(bytes);
+}
+
+static inline bool on_server(struct fixture *f, const char *path)
+{
+	struct attr a;
+
+	return remote_mem_stat(f->mem, path, &a) == 0;
+}
+
+static inline void admin_file(struct fixture *f, const char *path, const char *text)
+{
+	assert_int_equal(remote_mem_write_file(f->mem, path, text,
+					       strlen(text)), 0);
+}
+
+static inline struct vfs_entry stat_of(struct fixture *f, uint64_t ino)
+{
+	struct vfs_entry e;
+
+	assert_int_equal(vfs_getattr(f->v, &root_user, ino, &e), 0);
+	return e;
+}
+
+static inline uint64_t calls(struct fixture *f)
+{
+	return remote_mem_calls(f->mem, REMOTE_OPS);
+}
+
+/* Names of a directory, one after another; counts them and walks down. */
+struct walk {
+	struct fixture *f;
+	unsigned entries, dirs;
+	uint64_t subdirs[512];
+	unsigned subdirs_n;
+	char names[4096];
+};
+
+static inline int walk_emit(void *arg, const char *name, uint64_t offset,
+		     const struct vfs_entry *e, bool with_attr)
+{
+	struct walk *w = arg;
+
+	(void)offset;
+	(void)with_attr;
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		return 0;
+	w->entries++;
+	if (strlen(w->names) + strlen(name) + 2 < sizeof(w->names)) {
+		strcat(w->names, name);
+		strcat(w->names, " ");
+	}
+	if (S_ISDIR(e->attr.mode)) {
+		w->dirs++;
+		if (w->subdirs_n < ARRAY_LEN(w->subdirs))
+			w->subdirs[w->subdirs_n++] = e->ino;
+	}
+	return 0;
+}
+
+static inline unsigned list(struct fixture *f, uint64_t dir, struct walk *w)
+{
+	memset(w, 0, sizeof(*w));
+	w->f = f;
+	assert_int_equal(vfs_readdir(f->v, &root_user, dir, 0, true, walk_emit,
+				     w), 0);
+	return w->entries;
+}
+
+/* As find(1) does: read a directory, look at each subdirectory, go down. */
+static inline unsigned find(struct fixture *f, uint64_t dir)
+{
+	struct walk *w = malloc(sizeof(*w));
+	unsigned n = list(f, dir, w);
+
+	for (unsigned k = 0; k < w->subdirs_n; k++) {
+		(void)stat_of(f, w->subdirs[k]);
+		n += find(f, w->subdirs[k]);
+	}
+	free(w);
+	return n;
+}
+
+/* @dirs directories of @files files each, on the server. */
+static inline void admin_tree(struct fixture *f, unsigned dirs, unsigned files)
+{
+	char path[64];
+
+	for (unsigned d = 0; d < dirs; d++) {
+		(void)snprintf(path, sizeof(path), "/tree/d%u", d);
+		assert_int_equal(remote_mem_mkdir(f->mem, path), 0);
+		for (unsigned k = 0; k < files; k++) {
+			(void)snprintf(path, sizeof(path), "/tree/d%u/f%u", d,
+				       k);
+			admin_file(f, path, path);
+		}
+	}
+	remote_mem_reset_calls(f->mem);
+}
+
+#define FS_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
