@@ -166,6 +166,7 @@ int fuse_front_open(const struct config *config, struct vfs *v,
 	f->stats = stats;
 	ops.init = op_init;
 	f->session = fuse_session_new(&args, &ops, sizeof(ops), f);
+	fuse_opt_free_args(&args);
 	r = f->session ? 0 : -EINVAL;
 	if (r == 0)
 		r = mount_kernel(f, fd, ret_why);
