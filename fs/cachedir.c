@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* cachedir.c: owns the layout of the cache directory and every reason to refuse
- * one. Checks run before anything is written, and go by file descriptor, so that
- * what was checked is what is used: DIR may be one that others can write to as
+ * one. Checks run before anything is written, and go by file descriptor, so
+ * that what was checked is what is used: DIR may be one that others can write to as
  * long as it is sticky (/var/tmp), EXPORT may not.
  */
 #include "cachedir.h"
@@ -64,14 +64,14 @@ static const char *remote_kind(uint32_t f_type)
 		uint32_t f_type;
 		const char *name;
 	} kinds[] = {
-		{ NFS_SUPER_MAGIC, "NFS" },	{ SMB_SUPER_MAGIC, "SMB" },
-		{ CIFS_SUPER_MAGIC, "CIFS" },	{ SMB2_SUPER_MAGIC, "SMB" },
-		{ FUSE_SUPER_MAGIC, "FUSE" },	{ V9FS_MAGIC, "9P" },
-		{ AFS_SUPER_MAGIC, "AFS" },	{ AFS_FS_MAGIC, "AFS" },
-		{ CEPH_SUPER_MAGIC, "Ceph" },	{ CODA_SUPER_MAGIC, "Coda" },
-		{ NCP_SUPER_MAGIC, "NCP" },	{ 0x0bd00bd0, "Lustre" },
-		{ 0x47504653, "GPFS" },		{ 0x20030528, "OrangeFS" },
-		{ 0x786f4256, "vboxsf" },	{ 0xbacbacbc, "vmhgfs" },
+		{ NFS_SUPER_MAGIC, "NFS" }, { SMB_SUPER_MAGIC, "SMB" },
+		{ CIFS_SUPER_MAGIC, "CIFS" }, { SMB2_SUPER_MAGIC, "SMB" },
+		{ FUSE_SUPER_MAGIC, "FUSE" }, { V9FS_MAGIC, "9P" },
+		{ AFS_SUPER_MAGIC, "AFS" }, { AFS_FS_MAGIC, "AFS" },
+		{ CEPH_SUPER_MAGIC, "Ceph" }, { CODA_SUPER_MAGIC, "Coda" },
+		{ NCP_SUPER_MAGIC, "NCP" }, { 0x0bd00bd0, "Lustre" },
+		{ 0x47504653, "GPFS" }, { 0x20030528, "OrangeFS" },
+		{ 0x786f4256, "vboxsf" }, { 0xbacbacbc, "vmhgfs" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
@@ -151,8 +151,8 @@ static int open_base(const struct config *c, bool create, char **ret_path,
 		return unwritable(ret_why, -errno, path);
 	if (st.st_uid != 0 || ((st.st_mode & 022) && !(st.st_mode & S_ISVTX)))
 		return why(ret_why, -EPERM,
-			   "cache directory %s: not root's, or others may write "
-			   "to it, so that they could replace what is cached; "
+			   "cache directory %s: not root's, or others may "
+			   "write to it, so that they could replace what is cached; "
 			   "chown root %s; chmod go-w %s",
 			   path, path, path);
 	real = realpath(path, NULL);

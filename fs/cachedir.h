@@ -28,8 +28,8 @@ struct cachedir {
  * malloc'ed; NULL without memory. */
 char *cachedir_server(const struct config *c);
 
-/* For a mount: find or make the directory, check it, lock it, and note the mount
- * point in it. @c has source and mountpoint. On failure *@ret_why (malloc'ed)
+/* For a mount: find or make the directory, check it, lock it, and note the
+ * mount point in it. @c has source and mountpoint. On failure *@ret_why (malloc'ed)
  * is a sentence for the user, and the error is one of
  *   -EREMOTE on a network or FUSE filesystem; -EMEDIUMTYPE of another format
  *   version; -EUCLEAN damaged; -EBUSY locked by another mount; -EXDEV of

@@ -211,10 +211,10 @@ static int set_flag(struct config *c, const char *name, const char *value,
 		bool *field, value;
 	} flags[] = {
 		{ "rw", &c->read_only, false }, { "ro", &c->read_only, true },
-		{ "hard", &c->soft, false },	{ "soft", &c->soft, true },
-		{ "suid", &c->nosuid, false },	{ "nosuid", &c->nosuid, true },
-		{ "dev", &c->nodev, false },	{ "nodev", &c->nodev, true },
-		{ "exec", &c->noexec, false },	{ "noexec", &c->noexec, true },
+		{ "hard", &c->soft, false }, { "soft", &c->soft, true },
+		{ "suid", &c->nosuid, false }, { "nosuid", &c->nosuid, true },
+		{ "dev", &c->nodev, false }, { "nodev", &c->nodev, true },
+		{ "exec", &c->noexec, false }, { "noexec", &c->noexec, true },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(flags); i++)
@@ -390,21 +390,21 @@ static const struct {
 	bool has_value;
 	apply_fn *apply;
 } options[] = {
-	{ "rw", false, set_flag },	   { "ro", false, set_flag },
-	{ "hard", false, set_flag },	   { "soft", false, set_flag },
-	{ "suid", false, set_flag },	   { "nosuid", false, set_flag },
-	{ "dev", false, set_flag },	   { "nodev", false, set_flag },
-	{ "exec", false, set_flag },	   { "noexec", false, set_flag },
-	{ "port", true, set_number },	   { "mountport", true, set_number },
-	{ "nconnect", true, set_number },  { "timeo", true, set_number },
-	{ "retrans", true, set_number },   { "rsize", true, set_io_size },
-	{ "wsize", true, set_io_size },	   { "actimeo", true, set_ac },
-	{ "ac", true, set_ac },		   { "noac", false, set_ac },
+	{ "rw", false, set_flag }, { "ro", false, set_flag },
+	{ "hard", false, set_flag }, { "soft", false, set_flag },
+	{ "suid", false, set_flag }, { "nosuid", false, set_flag },
+	{ "dev", false, set_flag }, { "nodev", false, set_flag },
+	{ "exec", false, set_flag }, { "noexec", false, set_flag },
+	{ "port", true, set_number }, { "mountport", true, set_number },
+	{ "nconnect", true, set_number }, { "timeo", true, set_number },
+	{ "retrans", true, set_number }, { "rsize", true, set_io_size },
+	{ "wsize", true, set_io_size }, { "actimeo", true, set_ac },
+	{ "ac", true, set_ac }, { "noac", false, set_ac },
 	{ "cachedir", true, set_cachedir },{ "tmp", true, set_tmp },
-	{ "notmp", false, set_notmp },	   { "vers", true, set_version },
-	{ "nfsvers", true, set_version },  { "proto", true, set_proto },
+	{ "notmp", false, set_notmp }, { "vers", true, set_version },
+	{ "nfsvers", true, set_version }, { "proto", true, set_proto },
 	{ "mountproto", true, set_proto }, { "udp", false, set_proto },
-	{ "sec", true, set_sec },	   { "remount", false, set_remount },
+	{ "sec", true, set_sec }, { "remount", false, set_remount },
 };
 
 /* Without effect; "ac" alone is nfs(5)'s default. */

@@ -30,8 +30,9 @@ static long remove_contents(const char *dir)
 			continue;
 		if (e->fts_info == FTS_DNR || e->fts_info == FTS_ERR)
 			errno = e->fts_errno;
-		else if ((e->fts_info == FTS_DP ? rmdir(e->fts_accpath) :
-						  unlink(e->fts_accpath)) == 0) {
+		else if ((e->fts_info == FTS_DP ?
+				  rmdir(e->fts_accpath) :
+				  unlink(e->fts_accpath)) == 0) {
 			n++;
 			continue;
 		}
@@ -108,7 +109,8 @@ enum exitcode command_discard(int argc, char **argv)
 			x = command_usage("discard takes -o and --cache only");
 	}
 	if (x == EXITCODE_OK && argc - optind != 1)
-		x = command_usage("discard wants one HOST:/PATH or mount point");
+		x = command_usage(
+			"discard wants one HOST:/PATH or mount point");
 	if (x == EXITCODE_OK)
 		x = command_need_root("discard");
 	if (x == EXITCODE_OK)

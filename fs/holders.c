@@ -31,7 +31,7 @@ static bool link_text(int dir_fd, const char *name, char *buf, size_t size)
 	return true;
 }
 
-/* Each returns how the process holds the mount, or NULL. @what gets the path. */
+/* Each returns how the process holds the mount, or NULL; @what: the path. */
 
 static const char *by_link(const struct search *s, int proc_fd,
 			   char what[PATH_MAX])
@@ -86,7 +86,7 @@ static const char *by_mapping(const struct search *s, int proc_fd,
 	return NULL;
 }
 
-/* A copy that an umount(2) of ours would reach by propagation is no obstacle. */
+/* A copy that our umount(2) would reach by propagation is no obstacle. */
 static bool is_kept(const struct mountinfo_entry *ours,
 		    const struct mountinfo_entry *e)
 {

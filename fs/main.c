@@ -66,7 +66,8 @@ static enum exitcode finish_mount(struct config *c, int argc, char **argv,
 	enum exitcode x;
 
 	if (argc - optind != 2)
-		return command_usage("mount wants HOST:/PATH and a mount point");
+		return command_usage(
+			"mount wants HOST:/PATH and a mount point");
 	x = command_source(c, argv[optind]);
 	return x == EXITCODE_OK ? mount_run(c, argv[optind + 1], flags) : x;
 }

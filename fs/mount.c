@@ -3,8 +3,8 @@
  * the caller's own process, first what costs nothing; then it forks, and waits
  * until the child (daemon.c) reports a usable mount: one zero byte through a
  * pipe. A child that ends without it has said why on the same terminal, and its
- * exit status becomes ours. A signal to the waiting command is passed on and the
- * child's end waited for, so that an interrupted mount leaves nothing.
+ * exit status becomes ours. A signal to the waiting command is passed on and
+ * the child's end waited for, so that an interrupted mount leaves nothing.
  */
 #include "mount.h"
 

@@ -5,8 +5,8 @@
  *   NAME.areas   the mounts of its tmp areas, one path a line, so that they can
  *                be told from foreign mounts even when the daemon died
  *
- * NAME is the mount point, escaped (escape.h). Both are removed by the daemon as
- * the last thing it does.
+ * NAME is the mount point, escaped (escape.h). Both are removed by the daemon
+ * as the last thing it does.
  */
 #pragma once
 

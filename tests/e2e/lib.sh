@@ -72,8 +72,11 @@ wait_gone() {
   timeout "$2" tail --pid="$1" -s 0.05 -f /dev/null 2>/dev/null || ! alive "$1"
 }
 
+# end_process PID PROGRAM: a process that has ended may have left its number to
+# somebody else's, which is spared.
 end_process() {
   alive "$1" || return 0
+  [ "$(readlink "/proc/$1/exe")" = "$(realpath "$2")" ] || return 0
   kill "$1" 2>/dev/null || :
   wait_gone "$1" 5 || kill -KILL "$1" 2>/dev/null || :
 }
@@ -92,8 +95,11 @@ cleanup() {
   mounts_below "$TMP" | while read -r where; do
     umount -l "$where" 2>/dev/null
   done
-  for pid in $DAEMONS; do wait_gone "$pid" 3 || end_process "$pid"; done
-  for pid in $RELAYS; do end_process "$pid"; done
+  for pid in $DAEMONS; do
+    [ "$(readlink "/proc/$pid/exe")" != "$(realpath "$NFSROOTFS")" ] ||
+      wait_gone "$pid" 3 || end_process "$pid" "$NFSROOTFS"
+  done
+  for pid in $RELAYS; do end_process "$pid" "$RELAY"; done
   for state in $SERVERS; do "$SERVER" stop "$state" 2>/dev/null; done
   for report in "$TMP"/sanitizer.*; do
     [ -e "$report" ] || continue
