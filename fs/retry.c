@@ -50,6 +50,7 @@ enum {
 	LATER_FIRST_MS = 100,
 	LATER_MAX_MS = 5000,
 	TELL_AFTER_MS = 300,
+	LOOK_OUT_MS = 500,
 };
 
 struct retry;
@@ -62,6 +63,8 @@ struct pending {
 	unsigned lost_n;  /* transport errors since the server last answered */
 	unsigned later_n; /* JUKEBOX replies */
 	bool maybe_done;  /* an attempt that got no reply may have worked */
+	bool lookout;     /* nobody waits for it: it tells when the server is
+			   * back, and has all the patience for that */
 	struct remote_call *found; /* CHECKING: the LOOKUP */
 };
 
@@ -84,6 +87,7 @@ struct retry {
 	unsigned submitting; /* threads inside the inner remote's submit */
 	bool closing;
 	bool told; /* the user knows that the server is away */
+	bool looking_out;
 	uint64_t retries;
 };
 
@@ -182,7 +186,9 @@ static uint64_t patience_end(const struct pending *p)
 	const struct remote_retry_options *o = &p->self->o;
 	uint64_t tries = (uint64_t)o->retrans + 1;
 
-	return o->soft ? p->call->started_ms + o->timeo_ms * tries : UINT64_MAX;
+	return o->soft && !p->lookout ?
+		       p->call->started_ms + o->timeo_ms * tries :
+		       UINT64_MAX;
 }
 
 /* Most go to the end: the longest wait is the most common. */
@@ -200,11 +206,59 @@ static void enqueue(struct retry *self, struct queue *q, struct pending *p)
 	cond_signal(&self->due);
 }
 
+static void lookout_done(struct remote_call *c, void *arg)
+{
+	struct retry *self = arg;
+
+	(void)c;
+	mutex_lock(&self->lock);
+	self->looking_out = false;
+	mutex_unlock(&self->lock);
+}
+
+/* A soft mount has given a call up. Others are then answered from what is known
+ * as long as the server is away, and perhaps nothing else is asked: somebody has
+ * to notice that it is back. On a hard mount the waiting calls do. */
+static void look_out(struct retry *self)
+{
+	struct pending *p = calloc(1, sizeof(*p));
+	struct remote_call *c = remote_call_new(REMOTE_NULL, NULL, NULL);
+	bool needed;
+
+	mutex_lock(&self->lock);
+	needed = p && c && !self->looking_out && !self->closing;
+	if (needed) {
+		/* As remote_submit() does, but not sent at once: an attempt
+		 * has just failed. */
+		c->frames[c->frames_n].fn = lookout_done;
+		c->frames[c->frames_n++].arg = self;
+		*p = (struct pending){ .self = self,
+				       .call = c,
+				       .lookout = true,
+				       .lost_n = 1,
+				       .due_ms = clock_ms() + LOOK_OUT_MS };
+		self->looking_out = true;
+		self->pending_n++;
+		enqueue(self, &self->lost, p);
+	}
+	mutex_unlock(&self->lock);
+	if (!needed) {
+		remote_call_unref(c);
+		free(p);
+	}
+}
+
+static void give_up(struct pending *p)
+{
+	look_out(p->self);
+	finish(p, -EIO);
+}
+
 static void on_lost(struct pending *p)
 {
 	struct retry *self = p->self;
 	uint64_t now = clock_ms(), end = patience_end(p), delay = 0;
-	int status = 0;
+	bool closing, over;
 
 	p->maybe_done |= p->call->maybe_done;
 	p->lost_n++;
@@ -214,15 +268,15 @@ static void on_lost(struct pending *p)
 
 	mutex_lock(&self->lock);
 	server_is_away(self, p);
-	if (self->closing)
-		status = -ENOTCONN;
-	else if (now >= end)
-		status = -EIO;
-	else
+	closing = self->closing;
+	over = now >= end;
+	if (!closing && !over)
 		enqueue(self, &self->lost, p);
 	mutex_unlock(&self->lock);
-	if (status < 0)
-		finish(p, status);
+	if (closing)
+		finish(p, -ENOTCONN);
+	else if (over)
+		give_up(p);
 }
 
 static void on_later(struct pending *p)
@@ -438,7 +492,7 @@ static void retry_submit(struct remote *r, struct remote_call *c)
 static void on_due(struct pending *p)
 {
 	if (p->lost_n > 0 && clock_ms() >= patience_end(p)) {
-		finish(p, -EIO);
+		give_up(p);
 		return;
 	}
 	remote_call_reset(p->call);

@@ -94,6 +94,29 @@ static void test_soft_gives_up_in_time(void **state)
 	stop(&s);
 }
 
+/* Nothing is asked any more, and yet it is noticed that the server is back. */
+static void test_soft_notices_the_server(void **state)
+{
+	const struct remote_retry_options soft = { .soft = true,
+						   .timeo_ms = 100 };
+	uint64_t limit = clock_ms() + 10000;
+	struct remote_call *c;
+	struct stack s;
+
+	(void)state;
+	start(&s, &soft, NULL);
+	fault_set_away(s.fault, true);
+	c = do_new(REMOTE_GETATTR, &s.file, NULL);
+	assert_int_equal(remote_run(s.r, c, NULL, 0), -EIO);
+	remote_call_unref(c);
+	assert_true(remote_retry_is_away(s.r));
+	fault_set_away(s.fault, false);
+	while (remote_retry_is_away(s.r) && clock_ms() < limit)
+		(void)usleep(1000);
+	assert_false(remote_retry_is_away(s.r));
+	stop(&s);
+}
+
 /* ---- calls that wait ---- */
 
 struct waiter {
@@ -320,6 +343,7 @@ static void test_messages_once(void **state)
 }
 
 RUN_TESTS(cmocka_unit_test(test_jukebox),
+	  cmocka_unit_test(test_soft_notices_the_server),
 	  cmocka_unit_test(test_soft_patience_starts_again),
 	  cmocka_unit_test(test_soft_gives_up_in_time),
 	  cmocka_unit_test(test_hard_waits_for_the_server),
