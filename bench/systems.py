@@ -11,6 +11,7 @@ and one disk, the one the local system uses, too.
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -149,6 +150,7 @@ class Networked(Local):
         self.relay = None
         self.mountpoint = bed.path("mnt", name)
         self.mounted = False
+        self.daemon = None      # its pid, where it is known
 
     def up(self):
         os.makedirs(self.mountpoint, exist_ok=True)
@@ -172,6 +174,8 @@ class Networked(Local):
             # Nothing may be left behind, whatever went wrong before.
             print(failure, file=sys.stderr)
             subprocess.run(["umount", "-R", "-l", self.mountpoint])
+            if self.daemon:
+                os.kill(self.daemon, signal.SIGKILL)
         self.mounted = False
         if self.relay:
             self.relay.stop()
@@ -212,6 +216,7 @@ class Nfsrootfs(Networked):
             self.mountpoint, "-o", "port=%s,mountport=%s,cachedir=%s,%s" %
             (self.relay.port, self.relay.mountport, self.cachedir(),
              self.tmp_option()))
+        self.daemon = self.status()["pid"]
 
     def tmp_option(self):
         return "notmp"
@@ -229,10 +234,12 @@ class Nfsrootfs(Networked):
                 time.sleep(0.25)
         raise busy
 
+    def status(self):
+        return json.loads(run(self.program(), "status", "--json",
+                              self.mountpoint))
+
     def fuse_requests(self):
-        status = json.loads(run(self.program(), "status", "--json",
-                                self.mountpoint))
-        return status.get("fuse", {}).get("total")
+        return self.status()["fuse"]["total"]
 
 
 class NfsrootfsCold(Nfsrootfs):

@@ -49,14 +49,18 @@ static ssize_t hook_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
 	struct fuse_front *f = userdata;
 
-	/* iov[0] is the header, iov[1] what INIT answers. */
-	if (!f->init_replied && count == 2 &&
-	    iov[1].iov_len >= offsetof(struct fuse_init_out, max_background)) {
-		struct fuse_init_out *out = iov[1].iov_base;
+	/* The first reply is INIT's, before other threads exist: from then on
+	 * this is only read. iov[0] is the header, iov[1] the answer. */
+	if (!f->init_replied) {
+		f->init_replied = true;
+		if (count == 2 &&
+		    iov[1].iov_len >=
+			    offsetof(struct fuse_init_out, max_background)) {
+			struct fuse_init_out *out = iov[1].iov_base;
 
-		out->flags |= FUSE_PARALLEL_DIROPS;
+			out->flags |= FUSE_PARALLEL_DIROPS;
+		}
 	}
-	f->init_replied = true;
 	return writev(fd, iov, count);
 }
 
