@@ -18,6 +18,8 @@ enum {
 	/* A revalidation that takes longer is given up and what is known is
 	 * served: the server counts as away. */
 	LIMIT_REVALIDATE_MS = 5000,
+	/* Closing waits so long for a server that is away. */
+	LIMIT_CLOSE_MS = 5000,
 };
 
 #define CONFIG_AC_FOREVER UINT32_MAX

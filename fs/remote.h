@@ -174,8 +174,8 @@ struct remote_call {
  *   -EBADE        READDIRPLUS: the cookie is no longer good (BAD_COOKIE)
  *   -EINTR        remote_run() was interrupted
  *   otherwise     what the server said: -ENOENT, -EACCES, -EROFS, ...
- * The retry layer lets none of the first four through on a hard mount, and
- * turns them into -EIO at the end of a soft mount's patience. */
+ * The retry layer lets none of the first four through: it waits, and on a soft
+ * mount turns the first three into -EIO at the end of its patience. */
 static inline bool remote_error_is_transport(int status)
 {
 	return status == -ENOTCONN || status == -ECONNRESET ||
@@ -264,10 +264,14 @@ struct remote_retry_options {
 	bool soft;
 	unsigned timeo_ms, retrans; /* soft: gives up after timeo * (retrans + 1) */
 };
-/* Takes ownership of @inner. */
+/* Takes ownership of @inner when it succeeds. */
 int remote_retry_open(struct remote *inner, const struct remote_retry_options *o,
 		      struct remote **ret);
 
 /* True while the last attempt of a call failed in the transport: the server is
  * away. What is known then keeps being served. */
 bool remote_retry_is_away(struct remote *retry);
+
+/* From now on a call that the server does not answer ends with -EIO, at once if
+ * it waits already: for closing while the server is away. */
+void remote_retry_give_up(struct remote *retry);

@@ -78,6 +78,7 @@ struct retry {
 	pthread_t thread;
 	uint64_t time_unit_ns; /* atomic; of the server's disk, from FSINFO */
 	bool away;             /* atomic; written under the lock */
+	bool giving_up;        /* the same: no patience is left for anybody */
 
 	struct mutex lock; /* guards what follows */
 	struct cond due;   /* for the thread: the queues or closing changed */
@@ -186,6 +187,8 @@ static uint64_t patience_end(const struct pending *p)
 	const struct remote_retry_options *o = &p->self->o;
 	uint64_t tries = (uint64_t)o->retrans + 1;
 
+	if (__atomic_load_n(&p->self->giving_up, __ATOMIC_ACQUIRE))
+		return 0;
 	return o->soft && !p->lookout ?
 		       p->call->started_ms + o->timeo_ms * tries :
 		       UINT64_MAX;
@@ -204,6 +207,19 @@ static void enqueue(struct retry *self, struct queue *q, struct pending *p)
 	else
 		TAILQ_INSERT_HEAD(q, p, link);
 	cond_signal(&self->due);
+}
+
+void remote_retry_give_up(struct remote *retry)
+{
+	struct retry *self = to_retry(retry);
+	struct pending *p;
+
+	mutex_lock(&self->lock);
+	__atomic_store_n(&self->giving_up, true, __ATOMIC_RELEASE);
+	TAILQ_FOREACH(p, &self->lost, link)
+		p->due_ms = 0;
+	cond_signal(&self->due);
+	mutex_unlock(&self->lock);
 }
 
 static void lookout_done(struct remote_call *c, void *arg)
@@ -226,7 +242,8 @@ static void look_out(struct retry *self)
 	bool needed;
 
 	mutex_lock(&self->lock);
-	needed = p && c && !self->looking_out && !self->closing;
+	needed = p && c && !self->looking_out && !self->closing &&
+		 !self->giving_up;
 	if (needed) {
 		/* As remote_submit() does, but not sent at once: an attempt
 		 * has just failed. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* vfs.c: opens and closes the filesystem, keeps the sequence of changes, counts
  * the calls that nobody waits for, and owns the one worker thread, which
- * finishes long listings (vfs_dir.c).
+ * finishes long listings (vfs_dir.c), and at the end sees to it that there is
+ * one.
  */
 #include "vfs_int.h"
 
@@ -176,6 +177,27 @@ static int adopt_root(struct vfs *v, const struct handle *root,
 	return r;
 }
 
+/* While the vfs closes: what is still under way is nothing that the next mount
+ * cannot do (held files) or that matters (a time the server set itself), so a
+ * server that is away does not keep us for ever. */
+static void watch_closing(struct vfs *v) REQUIRES(v->lock)
+{
+	enum { LOOK_MS = 100 };
+	uint64_t away_since = 0;
+
+	while (!v->closed) {
+		uint64_t now = clock_ms();
+
+		if (!remote_retry_is_away(v->remote))
+			away_since = 0;
+		else if (!away_since)
+			away_since = now;
+		else if (now - away_since > LIMIT_CLOSE_MS)
+			remote_retry_give_up(v->remote);
+		(void)cond_wait_until(&v->cond, &v->lock, now + LOOK_MS);
+	}
+}
+
 static void *worker_main(void *arg)
 {
 	struct vfs *v = arg;
@@ -190,6 +212,7 @@ static void *worker_main(void *arg)
 		vfs_flights_work(v);
 		mutex_lock(&v->lock);
 	}
+	watch_closing(v);
 	mutex_unlock(&v->lock);
 	return NULL;
 }
@@ -290,10 +313,15 @@ void vfs_close(struct vfs *v)
 	v->closing = true;
 	cond_broadcast(&v->cond);
 	mutex_unlock(&v->lock);
-	(void)pthread_join(v->worker, NULL);
+	remote_intr_raise(&v->ending);
 	times_close(v->times);
 	hold_close(v);
 	vfs_wait_submitted(v);
+	mutex_lock(&v->lock);
+	v->closed = true;
+	cond_broadcast(&v->cond);
+	mutex_unlock(&v->lock);
+	(void)pthread_join(v->worker, NULL);
 	vfs_free(v);
 }
 

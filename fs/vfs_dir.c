@@ -433,7 +433,7 @@ static void hand_to_worker(struct vfs *v, struct flight *f)
 
 void vfs_flights_work(struct vfs *v)
 {
-	struct caller nobody = { 0 };
+	struct caller self = { .intr = &v->ending };
 	struct flight *f;
 	int r = -EINPROGRESS;
 	bool closing;
@@ -446,7 +446,7 @@ void vfs_flights_work(struct vfs *v)
 	closing = v->closing;
 	mutex_unlock(&v->lock);
 	while (r == -EINPROGRESS && !closing) {
-		r = fly(v, &nobody, f, 1);
+		r = fly(v, &self, f, 1);
 		mutex_lock(&v->lock);
 		closing = v->closing;
 		mutex_unlock(&v->lock);

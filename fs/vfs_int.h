@@ -72,12 +72,13 @@ struct vfs {
 	struct hold_dir hold[HOLD_DIRS_MAX];
 	unsigned hold_n;
 	unsigned in_flight; /* submitted calls nobody waits for */
-	bool closing;
+	bool closing, closed; /* vfs_close() has begun; needs nothing more */
 	struct remote_fsstat fsstat;
 	uint64_t fsstat_ms;  /* clock_ms() of it, 0: never */
 	uint64_t fsstat_seq; /* vfs_sent() of it */
 
 	pthread_t worker;
+	struct remote_intr ending; /* raised for the worker's own calls */
 };
 
 /* ---- the sequence (vfs.c) ---- */

@@ -160,6 +160,28 @@ static void test_crash_leaves_no_held_file_for_long(void **state)
 	assert_true(on_server(f, "/.nfsrootfs/another.42"));
 }
 
+/* What the next mount can do does not keep this one from ending. */
+static void test_closing_does_not_wait_for_an_absent_server(void **state)
+{
+	struct fixture *f = *state;
+	struct remote_sattr now = { .valid = REMOTE_SET_MTIME };
+	uint64_t a = make(f, META_ROOT, "a", S_IFREG | 0600), started;
+	uint64_t b = make(f, META_ROOT, "b", S_IFREG | 0600);
+	struct vfs_entry e;
+
+	put(f, b, "x");
+	(void)clock_gettime(CLOCK_REALTIME, &now.mtime);
+	assert_int_equal(vfs_setattr(f->v, &root_user, b, &now, &e), 0);
+	assert_int_equal(vfs_unlink(f->v, &root_user, META_ROOT, "a"), 0);
+	fault_set_away(f->fault, true);
+	vfs_forget(f->v, a, 1);
+	started = clock_ms();
+	unmount_fs(f);
+	assert_true(clock_ms() - started < 2 * LIMIT_CLOSE_MS);
+	mount_fs(f);
+	assert_int_not_equal(look(f, META_ROOT, "b"), 0);
+}
+
 static void test_hard_links_are_one_inode(void **state)
 {
 	struct fixture *f = *state;
@@ -294,6 +316,7 @@ RUN_TESTS(FS_TEST(test_unpacking_a_file_takes_four_calls),
 	  FS_TEST(test_unlinked_file_stays_usable),
 	  FS_TEST(test_replaced_file_stays_usable),
 	  FS_TEST(test_crash_leaves_no_held_file_for_long),
+	  FS_TEST(test_closing_does_not_wait_for_an_absent_server),
 	  FS_TEST(test_hard_links_are_one_inode),
 	  FS_TEST(test_rename),
 	  FS_TEST(test_new_objects_have_owner_mode_and_group),
