@@ -65,7 +65,6 @@ struct pending {
 	bool maybe_done;  /* an attempt that got no reply may have worked */
 	bool lookout;     /* nobody waits for it: it tells when the server is
 			   * back, and has all the patience for that */
-	struct remote_call *found; /* CHECKING: the LOOKUP */
 };
 
 TAILQ_HEAD(queue, pending);
@@ -99,21 +98,13 @@ static struct retry *to_retry(struct remote *r)
 
 /* ---- over ---- */
 
-/* The call, or the question whether it was done, got no answer that says
- * anything: the caller cannot know what the server did. */
-static bool is_no_answer(int status)
-{
-	return status == -EIO || status == -EREMOTEIO || status == -ENOMEM ||
-	       remote_error_is_transport(status);
-}
-
 static void finish(struct pending *p, int status)
 {
 	struct retry *self = p->self;
 	struct remote_call *c = p->call;
 
 	c->status = status;
-	c->maybe_done = p->maybe_done && is_no_answer(status);
+	c->maybe_done = p->maybe_done && retry_is_no_answer(status);
 	free(p);
 	remote_complete(c);
 
@@ -333,103 +324,9 @@ static uint64_t time_unit(struct retry *self)
 	return __atomic_load_n(&self->time_unit_ns, __ATOMIC_RELAXED);
 }
 
-static void verdict(struct pending *p, bool ours)
+static void found_out(void *arg, int status)
 {
-	int status = p->call->status;
-
-	if (ours) {
-		retry_adopt(p->call, p->found);
-		status = 0;
-	}
-	remote_call_unref(p->found);
-	finish(p, status);
-}
-
-static void no_answer(struct pending *p, int status)
-{
-	remote_call_unref(p->found);
-	finish(p, status);
-}
-
-static void ask(struct pending *p, enum remote_op op, const struct handle *fh,
-		const char *name, remote_done_fn *done)
-{
-	struct remote_call *c = remote_call_new(op, fh, name);
-
-	if (!c) {
-		no_answer(p, -ENOMEM);
-		return;
-	}
-	remote_submit(&p->self->base, c, done, p);
-	remote_call_unref(c);
-}
-
-static void readlink_done(struct remote_call *c, void *arg)
-{
-	struct pending *p = arg;
-
-	if (is_no_answer(c->status))
-		no_answer(p, c->status);
-	else
-		verdict(p, c->status == 0 && c->data_len == p->call->data_len &&
-				   memcmp(c->data, p->call->data,
-					  c->data_len) == 0);
-}
-
-static void judge(struct pending *p)
-{
-	if (p->call->op != REMOTE_SYMLINK)
-		verdict(p, retry_is_ours(p->call, p->found,
-					 time_unit(p->self)));
-	else if (S_ISLNK(p->found->attr.mode))
-		ask(p, REMOTE_READLINK, &p->found->fh_out, NULL, readlink_done);
-	else
-		verdict(p, false);
-}
-
-static void getattr_done(struct remote_call *c, void *arg)
-{
-	struct pending *p = arg;
-
-	if (is_no_answer(c->status)) {
-		no_answer(p, c->status);
-	} else if (c->status < 0) {
-		verdict(p, false);
-	} else {
-		p->found->attr = c->attr;
-		judge(p);
-	}
-}
-
-static void lookup_done(struct remote_call *c, void *arg)
-{
-	struct pending *p = arg;
-
-	p->found = remote_call_ref(c);
-	if (is_no_answer(c->status))
-		no_answer(p, c->status);
-	else if (c->status < 0)
-		verdict(p, false);
-	else if (!c->has_attr) /* servers may leave them out */
-		ask(p, REMOTE_GETATTR, &c->fh_out, NULL, getattr_done);
-	else
-		judge(p);
-}
-
-static void check(struct pending *p)
-{
-	struct remote_call *c = p->call;
-
-	if (c->op == REMOTE_REMOVE || c->op == REMOTE_RMDIR) {
-		c->pre.valid = false;
-		finish(p, 0);
-	} else if (c->op != REMOTE_RENAME) {
-		ask(p, REMOTE_LOOKUP, &c->fh, c->name, lookup_done);
-	} else if (c->object.len > 0) {
-		ask(p, REMOTE_LOOKUP, &c->fh2, c->name2, lookup_done);
-	} else {
-		finish(p, c->status); /* nothing to know it by */
-	}
+	finish(arg, status);
 }
 
 /* ---- attempts ---- */
@@ -443,7 +340,8 @@ static void on_reply(struct pending *p)
 		learn_time_unit(p->self, c);
 	if (p->maybe_done && c->status < 0 &&
 	    c->status == retry_already_done(c->op))
-		check(p);
+		retry_find_out(&p->self->base, c, time_unit(p->self),
+			       found_out, p);
 	else
 		finish(p, c->status);
 }

@@ -6,11 +6,13 @@
  *   CREATE, MKNOD   -EEXIST   the mtime that the call set: the caller chooses
  *                             one that is unique in nanoseconds
  *   MKDIR           -EEXIST   the same; if it set none: mode, owner, emptiness
- *   SYMLINK         -EEXIST   the target (retry.c reads it)
+ *   SYMLINK         -EEXIST   the target
  *   LINK            -EEXIST   the file's handle or number
  *   RENAME          -ENOENT   the file's handle under its new name
  *
- * No state, no locks.
+ * A question (struct question) is a LOOKUP of the name that the call was to make;
+ * then a GETATTR, if the server left the attributes out, and a READLINK of a
+ * symlink. It is freed when the verdict is told. No locks.
  */
 #include "retry_check.h"
 
@@ -83,8 +85,9 @@ static bool node_is_ours(const struct remote_call *c, uint64_t unit_ns,
 	return mtime_is_ours(c, unit_ns, &a->mtime);
 }
 
-bool retry_is_ours(const struct remote_call *c, const struct remote_call *found,
-		   uint64_t unit_ns)
+/* Not for SYMLINK, whose proof is its target. @found has attr and fh_out. */
+static bool is_ours(const struct remote_call *c,
+		    const struct remote_call *found, uint64_t unit_ns)
 {
 	const struct attr *a = &found->attr;
 
@@ -105,7 +108,9 @@ bool retry_is_ours(const struct remote_call *c, const struct remote_call *found,
 	}
 }
 
-void retry_adopt(struct remote_call *c, const struct remote_call *found)
+/* Make the error reply in @c what the reply that was lost had said, as far as
+ * @found knows. */
+static void adopt(struct remote_call *c, const struct remote_call *found)
 {
 	c->pre.valid = c->pre2.valid = false;
 	if (c->op == REMOTE_RENAME) {
@@ -121,4 +126,134 @@ void retry_adopt(struct remote_call *c, const struct remote_call *found)
 	c->dir_attr = found->dir_attr;
 	if (c->op != REMOTE_RENAME && c->op != REMOTE_LINK)
 		c->fh_out = found->fh_out;
+}
+
+/* ---- asking ---- */
+
+struct question {
+	struct remote *r;
+	struct remote_call *call;  /* about which we ask */
+	struct remote_call *found; /* the LOOKUP */
+	uint64_t unit_ns;
+	retry_verdict_fn *verdict;
+	void *arg;
+};
+
+bool retry_is_no_answer(int status)
+{
+	return status == -EIO || status == -EREMOTEIO || status == -ENOMEM ||
+	       remote_error_is_transport(status);
+}
+
+static void tell(struct question *q, int status)
+{
+	retry_verdict_fn *verdict = q->verdict;
+	void *arg = q->arg;
+
+	remote_call_unref(q->found);
+	free(q);
+	verdict(arg, status);
+}
+
+static void decide(struct question *q, bool ours)
+{
+	int status = q->call->status;
+
+	if (ours) {
+		adopt(q->call, q->found);
+		status = 0;
+	}
+	tell(q, status);
+}
+
+static void ask(struct question *q, enum remote_op op, const struct handle *fh,
+		const char *name, remote_done_fn *done)
+{
+	struct remote_call *c = remote_call_new(op, fh, name);
+
+	if (!c) {
+		tell(q, -ENOMEM);
+		return;
+	}
+	remote_submit(q->r, c, done, q);
+	remote_call_unref(c);
+}
+
+static void readlink_done(struct remote_call *c, void *arg)
+{
+	struct question *q = arg;
+
+	if (retry_is_no_answer(c->status))
+		tell(q, c->status);
+	else
+		decide(q, c->status == 0 && c->data_len == q->call->data_len &&
+				  memcmp(c->data, q->call->data,
+					 c->data_len) == 0);
+}
+
+static void judge(struct question *q)
+{
+	if (q->call->op != REMOTE_SYMLINK)
+		decide(q, is_ours(q->call, q->found, q->unit_ns));
+	else if (S_ISLNK(q->found->attr.mode))
+		ask(q, REMOTE_READLINK, &q->found->fh_out, NULL, readlink_done);
+	else
+		decide(q, false);
+}
+
+static void getattr_done(struct remote_call *c, void *arg)
+{
+	struct question *q = arg;
+
+	if (retry_is_no_answer(c->status)) {
+		tell(q, c->status);
+	} else if (c->status < 0) {
+		decide(q, false);
+	} else {
+		q->found->attr = c->attr;
+		judge(q);
+	}
+}
+
+static void lookup_done(struct remote_call *c, void *arg)
+{
+	struct question *q = arg;
+
+	q->found = remote_call_ref(c);
+	if (retry_is_no_answer(c->status))
+		tell(q, c->status);
+	else if (c->status < 0)
+		decide(q, false);
+	else if (!c->has_attr) /* servers may leave them out */
+		ask(q, REMOTE_GETATTR, &c->fh_out, NULL, getattr_done);
+	else
+		judge(q);
+}
+
+void retry_find_out(struct remote *r, struct remote_call *c, uint64_t unit_ns,
+		    retry_verdict_fn *verdict, void *arg)
+{
+	struct question *q;
+
+	if (c->op == REMOTE_REMOVE || c->op == REMOTE_RMDIR) {
+		c->pre.valid = false;
+		verdict(arg, 0);
+		return;
+	}
+	if (c->op == REMOTE_RENAME && c->object.len == 0) {
+		verdict(arg, c->status); /* nothing to know it by */
+		return;
+	}
+	q = malloc(sizeof(*q));
+	if (!q) {
+		verdict(arg, -ENOMEM);
+		return;
+	}
+	*q = (struct question){ .r = r,		  .call = c,
+				.unit_ns = unit_ns, .verdict = verdict,
+				.arg = arg };
+	if (c->op == REMOTE_RENAME)
+		ask(q, REMOTE_LOOKUP, &c->fh2, c->name2, lookup_done);
+	else
+		ask(q, REMOTE_LOOKUP, &c->fh, c->name, lookup_done);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* retry_check.h: was it this call? Private to retry.c: pure questions about a
- * call @c that was repeated after a lost reply, and the LOOKUP @found of the
- * name that it was to make.
+/* retry_check.h: was it this call? Private to retry.c: about a call @c that was
+ * repeated after a lost reply and was then told that its work is already done.
  */
 #pragma once
 
@@ -11,11 +10,13 @@
  * call can be repeated without harm. */
 int retry_already_done(enum remote_op op);
 
-/* Not for SYMLINK, whose proof is its target. @found has attr and fh_out.
- * @unit_ns: how coarse the server's times may be, from FSINFO. */
-bool retry_is_ours(const struct remote_call *c, const struct remote_call *found,
-		   uint64_t unit_ns);
+/* Did @c do it itself? Asks @r, and does not block. @verdict is told once, maybe
+ * before this returns: 0 when it did (@c then holds what the lost reply had
+ * said, as far as can be known), the error that stands when it did not, or an
+ * error for which retry_is_no_answer() holds. */
+typedef void retry_verdict_fn(void *arg, int status);
+void retry_find_out(struct remote *r, struct remote_call *c, uint64_t unit_ns,
+		    retry_verdict_fn *verdict, void *arg);
 
-/* Make the error reply in @c what the reply that was lost had said, as far as
- * @found knows; the status is left to the caller. */
-void retry_adopt(struct remote_call *c, const struct remote_call *found);
+/* After @status nobody can know what the server did. */
+bool retry_is_no_answer(int status);
