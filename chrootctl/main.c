@@ -171,28 +171,40 @@ static int add_option(struct options *o, int opt)
 	}
 }
 
-/* Options end at the first word that is none: what follows MOUNTPOINT belongs
- * to the command. */
-static int parse(struct options *o, int argc, char **argv)
+/* Up to the first word that is no option. */
+static int parse_options(struct options *o, int argc, char **argv)
 {
-	int opt, status;
+	int opt, status = 0;
 
-	while ((opt = getopt_long(argc, argv, "+o:E:nD:h", long_options,
-				  NULL)) != -1) {
+	while (status == 0 && (opt = getopt_long(argc, argv, "+o:E:nD:h",
+						 long_options, NULL)) != -1) {
 		if (opt == 'h') {
 			(void)fputs(usage_text, stdout);
 			exit(EXIT_SUCCESS);
 		}
 		status = add_option(o, opt);
-		if (status != 0)
-			return status;
 	}
+	return status;
+}
+
+/* Options may stand before MOUNTPOINT and, as mount(8)'s users write them,
+ * behind it; what follows belongs to the command. */
+static int parse(struct options *o, int argc, char **argv)
+{
+	int status = parse_options(o, argc, argv);
+
+	if (status != 0)
+		return status;
 	if (optind == argc)
 		return usage_error("which root? MOUNTPOINT or HOST:/PATH is "
 				   "missing");
 	o->where = argv[optind++];
-	if (optind < argc && strcmp(argv[optind], "--") == 0)
-		optind++;
+	if (optind < argc && argv[optind][0] == '-') {
+		/* Stops behind "--", too. */
+		status = parse_options(o, argc, argv);
+		if (status != 0)
+			return status;
+	}
 	o->argv = optind < argc ? argv + optind : NULL;
 	return 0;
 }
