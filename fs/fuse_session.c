@@ -30,13 +30,12 @@
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
-	struct fuse_front *f = userdata;
 	const unsigned wanted = FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_ASYNC_READ |
 				FUSE_CAP_READDIRPLUS | FUSE_CAP_CACHE_SYMLINKS |
 				FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
 				FUSE_CAP_SPLICE_READ;
 
-	(void)f;
+	(void)userdata;
 	conn->want = conn->capable & wanted;
 	conn->max_write = LIMIT_IO_BYTES;
 	conn->max_readahead = LIMIT_IO_BYTES;

@@ -16,11 +16,12 @@ struct nodes {
 	struct slot *slots;
 	size_t mask; /* slots - 1, a power of two less one */
 	size_t used;
+	uint64_t *count; /* the same, for others to read */
 };
 
 enum { SLOTS_MIN = 1024 };
 
-int nodes_new(struct nodes **ret)
+int nodes_new(uint64_t *count, struct nodes **ret)
 {
 	struct nodes *n = calloc(1, sizeof(*n));
 
@@ -32,6 +33,7 @@ int nodes_new(struct nodes **ret)
 		return -ENOMEM;
 	}
 	n->mask = SLOTS_MIN - 1;
+	n->count = count;
 	mutex_init(&n->lock);
 	*ret = n;
 	return 0;
@@ -44,6 +46,12 @@ void nodes_free(struct nodes *n)
 	mutex_destroy(&n->lock);
 	free(n->slots);
 	free(n);
+}
+
+static void set_used(struct nodes *n, size_t used) REQUIRES(n->lock)
+{
+	n->used = used;
+	__atomic_store_n(n->count, used, __ATOMIC_RELAXED);
 }
 
 static size_t home(const struct nodes *n, uint64_t ino)
@@ -87,7 +95,7 @@ void nodes_ref(struct nodes *n, uint64_t ino)
 			s = find(n, ino);
 		}
 		s->ino = ino;
-		n->used++;
+		set_used(n, n->used + 1);
 	}
 	s->count++;
 	mutex_unlock(&n->lock);
@@ -110,7 +118,7 @@ static void erase(struct nodes *n, size_t k) REQUIRES(n->lock)
 	}
 	n->slots[k].ino = 0;
 	n->slots[k].count = 0;
-	n->used--;
+	set_used(n, n->used - 1);
 }
 
 bool nodes_unref(struct nodes *n, uint64_t ino, uint64_t count)
@@ -141,14 +149,4 @@ bool nodes_known(struct nodes *n, uint64_t ino)
 	known = find(n, ino)->ino != 0;
 	mutex_unlock(&n->lock);
 	return known;
-}
-
-uint64_t nodes_count(struct nodes *n)
-{
-	uint64_t used;
-
-	mutex_lock(&n->lock);
-	used = n->used;
-	mutex_unlock(&n->lock);
-	return used;
 }

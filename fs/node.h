@@ -8,7 +8,8 @@
 
 struct nodes;
 
-int nodes_new(struct nodes **ret);
+/* *@count is kept at the number of inodes held (atomic), for `status`. */
+int nodes_new(uint64_t *count, struct nodes **ret);
 void nodes_free(struct nodes *n);
 
 /* Aborts without memory: a lost count would lose a file later. */
@@ -18,4 +19,3 @@ void nodes_ref(struct nodes *n, uint64_t ino);
 bool nodes_unref(struct nodes *n, uint64_t ino, uint64_t count);
 
 bool nodes_known(struct nodes *n, uint64_t ino);
-uint64_t nodes_count(struct nodes *n);

@@ -89,8 +89,9 @@ static enum remote_op create_op(const struct change *ch)
 }
 
 /* Servers differ in what they make of the attributes given at creation: some
- * clear setuid bits, or apply a umask of their own. Set right what is wrong. */
-static int correct(struct vfs *v, const struct caller *c, struct change *ch)
+ * clear setuid bits, or apply a umask of their own. Set right what is wrong; the
+ * object exists, whether or not that succeeds. */
+static void correct(struct vfs *v, const struct caller *c, struct change *ch)
 {
 	const struct attr *a = &ch->obj.attr;
 	struct change fix = { .op = CHANGE_SETATTR, .obj = ch->obj };
@@ -102,7 +103,7 @@ static int correct(struct vfs *v, const struct caller *c, struct change *ch)
 	if (!S_ISLNK(a->mode) && (a->mode & 07777) != (ch->set.mode & 07777))
 		fix.set.valid |= REMOTE_SET_MODE;
 	if (!fix.set.valid)
-		return 0;
+		return;
 	fix.set.uid = ch->set.uid;
 	fix.set.gid = ch->set.gid;
 	fix.set.mode = ch->set.mode & 07777;
@@ -111,7 +112,6 @@ static int correct(struct vfs *v, const struct caller *c, struct change *ch)
 		fix.set.valid |= REMOTE_SET_MODE;
 	if (change_apply(v, c, &fix) == 0)
 		ch->obj = fix.obj;
-	return 0;
 }
 
 static int record_created(struct vfs *v, struct change *ch,
@@ -173,7 +173,9 @@ static int through_create(struct vfs *v, const struct caller *c,
 	if (r == 0)
 		r = record_created(v, ch, call, &when);
 	remote_call_unref(call);
-	return r < 0 ? r : correct(v, c, ch);
+	if (r == 0)
+		correct(v, c, ch);
+	return r;
 }
 
 static int through_link(struct vfs *v, const struct caller *c,

@@ -284,7 +284,7 @@ int vfs_open(const struct config *config, struct meta *meta,
 	mutex_init(&v->lock);
 	cond_init(&v->cond);
 	set_client(v);
-	r = nodes_new(&v->nodes);
+	r = nodes_new(&stats->nodes, &v->nodes);
 	if (r == 0)
 		r = start(v, root);
 	if (r == 0)

@@ -177,7 +177,7 @@ int vfs_name_unset(struct vfs *v, const struct meta_inode *dir, const char *name
 static bool name_is_sane(const char *name)
 {
 	return *name && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
-	       !strchr(name, '/') && strcmp(name, HOLD_NAME) != 0;
+	       !strchr(name, '/');
 }
 
 /* In a bracket. */
@@ -188,8 +188,12 @@ static int take_entry(struct vfs *v, struct flight *f,
 	bool ours;
 	int r;
 
-	if (!name_is_sane(e->name))
+	if (strcmp(e->name, HOLD_NAME) == 0)
 		return 0;
+	if (!name_is_sane(e->name)) {
+		stats_add(&v->stats->bad_replies, 1);
+		return 0;
+	}
 	mutex_lock(&v->lock);
 	ours = is_ours(f, e->name);
 	mutex_unlock(&v->lock);

@@ -180,8 +180,7 @@ int vfs_merge_dir(struct vfs *v, uint64_t dir, bool has_attr,
 		d.checked = 0;
 		goto put;
 	}
-	only_us = !pre->valid ||
-		  (timespec_equal(&pre->mtime, &d.server_mtime) &&
+	only_us = (timespec_equal(&pre->mtime, &d.server_mtime) &&
 		   (timespec_equal(&pre->ctime, &d.server_ctime) ||
 		    d.flags & META_CTIME_OURS)) ||
 		  (timespec_equal(&post->mtime, &d.server_mtime) &&
@@ -190,13 +189,13 @@ int vfs_merge_dir(struct vfs *v, uint64_t dir, bool has_attr,
 		/* A change of somebody else's just before ours would be hidden
 		 * for ever: list again when the present trust ends. */
 		d.flags |= META_RELIST;
-	} else if (only_us) {
-		d.checked = when->stamp;
 	} else {
-		d.epoch++;
-		d.flags &= ~(unsigned)META_COMPLETE;
 		d.checked = when->stamp;
-		stats_add(&v->stats->changed_behind, 1);
+		if (!only_us) {
+			d.epoch++;
+			d.flags &= ~(unsigned)META_COMPLETE;
+			stats_add(&v->stats->changed_behind, 1);
+		}
 	}
 	d.attr = *post;
 	d.server_mtime = post->mtime;

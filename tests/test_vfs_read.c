@@ -32,6 +32,8 @@ static void test_find_cold_warm_and_after_remount(void **state)
 	remote_mem_reset_calls(f->mem);
 	assert_int_equal(find(f, META_ROOT), 1 + 40 + 40 * 20);
 	assert_int_equal(calls(f), 0);
+	/* what the kernel holds: each entry, and the root */
+	assert_int_equal(f->stats.nodes, 2 + 40 + 40 * 20);
 
 	remount_fs(f);
 	remote_mem_reset_calls(f->mem);
