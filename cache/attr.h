@@ -31,6 +31,17 @@ struct attr {
 	uint32_t rdev_major, rdev_minor;
 };
 
+/* Which of them. */
+enum attr_mask {
+	ATTR_MODE = 1 << 0, /* the permission bits */
+	ATTR_UID = 1 << 1,
+	ATTR_GID = 1 << 2,
+	ATTR_SIZE = 1 << 3,
+	ATTR_ATIME = 1 << 4,
+	ATTR_MTIME = 1 << 5,
+	ATTR_CTIME = 1 << 6, /* never set, only seen */
+};
+
 static inline bool handle_equal(const struct handle *a, const struct handle *b)
 {
 	return a->len == b->len && memcmp(a->data, b->data, a->len) == 0;

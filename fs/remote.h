@@ -54,12 +54,12 @@ const char *remote_op_name(enum remote_op op);
 
 /* What SETATTR and the creating calls set. */
 enum remote_set {
-	REMOTE_SET_MODE = 1 << 0,
-	REMOTE_SET_UID = 1 << 1,
-	REMOTE_SET_GID = 1 << 2,
-	REMOTE_SET_SIZE = 1 << 3,
-	REMOTE_SET_ATIME = 1 << 4,     /* to set.atime */
-	REMOTE_SET_MTIME = 1 << 5,     /* to set.mtime */
+	REMOTE_SET_MODE = ATTR_MODE,
+	REMOTE_SET_UID = ATTR_UID,
+	REMOTE_SET_GID = ATTR_GID,
+	REMOTE_SET_SIZE = ATTR_SIZE,
+	REMOTE_SET_ATIME = ATTR_ATIME, /* to set.atime */
+	REMOTE_SET_MTIME = ATTR_MTIME, /* to set.mtime */
 	REMOTE_SET_ATIME_NOW = 1 << 6, /* to the server's clock */
 	REMOTE_SET_MTIME_NOW = 1 << 7,
 };

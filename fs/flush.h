@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* flush.h: sends what the write-back log holds to the server: what is older
+ * than config->delay_ms, what somebody waits for, and all when the log is full.
+ */
+#pragma once
+
+#include "vfs.h"
+
+struct flush; /* opaque; owns one thread */
+
+/* Takes neither; both must outlive it. */
+int flush_open(struct vfs *v, struct flush **ret);
+/* Stops sending; waits for what is under way. What is pending stays in the log.
+ * NULL is fine. */
+void flush_close(struct flush *f);
+
+/* From any thread: send all that is pending now, without waiting for its age.
+ * Returns the goal, for the next two. Stuck changes are tried once more. */
+uint64_t flush_force(struct flush *f);
+
+struct flush_progress {
+	bool reached;            /* all up to the goal is on the server, but for
+				  * what is stuck */
+	bool away;               /* the server does not answer */
+	uint64_t changes_left, bytes_left; /* in all */
+	uint64_t stuck, copies;
+	int error;               /* -errno of the first stuck change; 0 */
+};
+void flush_get_progress(struct flush *f, uint64_t goal,
+			struct flush_progress *ret);
+
+/* Until the goal is reached. 0; -errno of what is stuck; -EINTR by @intr (may be
+ * NULL); -EAGAIN when clock_ms() reached @deadline_ms (0: none). */
+int flush_wait(struct flush *f, uint64_t goal, struct remote_intr *intr,
+	       uint64_t deadline_ms);
+
+/* More is pending, or room is wanted: look at the log now. */
+void flush_kick(struct flush *f);
