@@ -30,6 +30,7 @@ struct wback_ref {
 	uint64_t ino;    /* 0: none */
 	uint64_t parent; /* the directory where it is, or was last seen */
 	uint32_t mode;   /* the type bits at least */
+	uint32_t nlink;  /* as applications see it before the change */
 	struct handle fh; /* len 0: the server does not know it yet */
 	/* The server's version that the change is based on; with fh only. */
 	uint64_t fsid, fileid, size;
@@ -65,6 +66,8 @@ struct wback_options {
 	bool read_only;        /* replay only */
 	/* Where a name stands in the order of directories (meta_offset()). */
 	uint64_t (*name_offset)(void *arg, const char *name);
+	/* A time different from every other one given out. */
+	struct timespec (*unique_time)(void *arg);
 	void *arg;
 };
 
@@ -89,11 +92,29 @@ void wback_refs(struct wback *wb, wback_ref_fn *fn, void *arg);
 
 /* ---- changes ---- */
 
+struct wback_view {
+	struct wback_ref ref;
+	bool fresh;      /* the server does not know it: attr has every field */
+	bool removed;    /* no name is left */
+	unsigned local;  /* enum attr_mask: fields of attr that are newer */
+	struct attr attr;
+	int nlink_delta; /* to be added to what the server says; not if fresh */
+	int error;       /* -errno: the server refuses a change of it for good */
+};
+
+/* The inodes that have nothing pending any more: what the overlay said of them
+ * last. The caller's cache takes over. */
+struct wback_settled {
+	struct wback_view views[8];
+	unsigned n;
+};
+
 /* -ENOSPC: the local disk has no room; -EAGAIN: ch->obj or a directory has no
  * handle in its ref, and the log no longer knows it: look again. On failure
- * nothing has changed. *@ret_seq (may be NULL): for wback_sync(). */
+ * nothing has changed. *@ret_seq (may be NULL): for wback_sync(). *@ret: what
+ * settled because the change undid another. */
 int wback_apply(struct wback *wb, const struct wback_change *ch,
-		uint64_t *ret_seq);
+		uint64_t *ret_seq, struct wback_settled *ret);
 
 /* 0: the log has room for @bytes; -EAGAIN: wait; -ENOSPC: as above. */
 int wback_room(struct wback *wb, uint64_t bytes);
@@ -107,16 +128,6 @@ int wback_sync(struct wback *wb, uint64_t seq);
 void wback_forget(struct wback *wb, uint64_t ino);
 
 /* ---- the overlay ---- */
-
-struct wback_view {
-	struct wback_ref ref;
-	bool fresh;      /* the server does not know it: attr has every field */
-	bool removed;    /* no name is left */
-	unsigned local;  /* enum attr_mask: fields of attr that are newer */
-	struct attr attr;
-	int nlink_delta; /* to be added to what the server says; not if fresh */
-	int error;       /* -errno: the server refuses a change of it for good */
-};
 
 /* False: the log knows nothing of it. */
 bool wback_get(struct wback *wb, uint64_t ino, struct wback_view *ret);
@@ -174,10 +185,11 @@ struct wback_job {
 	bool store_follows;  /* MAKE of a regular file: a STORE sets its mtime */
 	struct timespec verifier; /* MAKE: unique; the mtime to create it with if
 				   * store_follows, else attr.mtime is that */
-	bool ours;           /* the server's obj was made by this log, or proved
-			      * to be unchanged: no conflict to look for */
+	bool ours;           /* obj has no version that it could be compared to:
+			      * no conflict to look for */
 	bool again;          /* was sent before and no reply is known */
-	struct segment_ref *refs; /* private: keeps the data readable */
+	struct op *op;       /* private */
+	void *sources;       /* private: keeps the contents readable */
 };
 
 /* Takes up to @n jobs that may be sent now: those older than @delay_ms, or
@@ -193,27 +205,16 @@ void wback_job_free(struct wback_job *job); /* NULL is fine */
 int wback_job_read(struct wback *wb, const struct wback_job *job,
 		   uint64_t offset, uint32_t len, void *buf);
 
-/* The inodes that have nothing pending any more: what the overlay said of them
- * last. The caller's cache takes over. */
-struct wback_settled {
-	struct wback_view views[4];
-	unsigned n;
-};
-
-/* The server has it. MAKE: @fh is the new object's handle. @now: the server's
+/* The server has it. @fh: the handle of obj, when it is new. @now: the server's
  * attributes of obj after it, for the next change to be based on; NULL: not
  * told. */
 void wback_done(struct wback *wb, struct wback_job *job,
 		const struct handle *fh, const struct attr *now,
 		struct wback_settled *ret);
-/* Not sent, or no answer: to be taken again. */
-void wback_undo(struct wback *wb, struct wback_job *job);
+/* Not sent, or, @maybe, no answer: to be taken again. */
+void wback_undo(struct wback *wb, struct wback_job *job, bool maybe);
 /* The server refuses it for good. Kept, with all that hangs on it. */
 void wback_stuck(struct wback *wb, struct wback_job *job, int err);
-
-/* Contents and attributes of an object that the server has lost: made anew.
- * -ENODATA: not all of its contents are in the log. */
-int wback_remake(struct wback *wb, struct wback_job *job);
 
 /* ---- what is stuck, what is beside ---- */
 

@@ -1,0 +1,717 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* wback_apply.c: what each record does to the state, whether it was just
+ * appended or is being replayed. Holds the rules of merging and cancelling:
+ *
+ *   a change of      to which something waits      becomes
+ *   attributes       MAKE                          part of it
+ *   attributes,      STORE                         part of it
+ *     contents
+ *   last name        MAKE, nothing under way       nothing: all is cancelled; a
+ *     removed                                      RENAME of it that replaced
+ *                                                  something removes that
+ *   last name        STORE                         the removal alone
+ *     removed
+ */
+#include "wback_int.h"
+
+#include <dirent.h>
+
+/* ---- pieces ---- */
+
+static void touch_time(struct object *o, const struct timespec *now)
+{
+	o->attr.ctime = *now;
+	o->local |= ATTR_CTIME;
+}
+
+static void add_link(struct object *o, int n)
+{
+	if (o->fresh)
+		o->attr.nlink = (uint32_t)((int)o->attr.nlink + n);
+	else
+		o->nlink_delta += n;
+}
+
+static void end_cancelled(struct wback *wb, struct op *op)
+{
+	wb->cancelled++;
+	op_end(wb, op);
+}
+
+static bool store_is_void(const struct object *o)
+{
+	return o->mask == 0 && o->data.n == 0 && o->trunc == TRUNC_NONE;
+}
+
+static void forget_contents(struct wback *wb, struct object *o)
+{
+	wb->data_bytes -= o->data.bytes;
+	extents_free(&o->data);
+}
+
+/* A name in @dir has changed: so have its times, and one that an application
+ * had set before no longer counts. */
+static void dir_changed(struct wback *wb, struct object *dir,
+			const struct timespec *now)
+{
+	dir->attr.mtime = *now;
+	dir->local |= ATTR_MTIME;
+	touch_time(dir, now);
+	dir->mask &= ~(unsigned)ATTR_MTIME;
+	if (dir->store && store_is_void(dir))
+		end_cancelled(wb, dir->store);
+}
+
+static struct op *add_store(struct wback *wb, struct object *o, uint64_t id,
+			    uint64_t segment)
+{
+	struct op *op = op_new(wb, JOB_STORE, id, segment);
+
+	op->obj = o;
+	op_touch(op, T_OBJ, &o->ops);
+	o->store = op;
+	op_enter(wb, op);
+	return op;
+}
+
+/* The STORE that will carry what was changed just now. */
+static void need_store(struct wback *wb, struct object *o, uint64_t id,
+		       uint64_t segment)
+{
+	struct op *op = o->store;
+
+	/* The time of a directory is set after all that is in it. */
+	if (op && S_ISDIR(o->ref.mode) && o->mask & ATTR_MTIME && o->in.last &&
+	    o->in.last->op->id > op->id) {
+		end_cancelled(wb, op);
+		op = NULL;
+	}
+	if (op)
+		op_check(wb, op);
+	else
+		(void)add_store(wb, o, id, segment);
+}
+
+/* ---- the last name ---- */
+
+/* RENAME of what will never have been made: what it replaced is gone all the
+ * same. */
+static void rename_to_remove(struct wback *wb, struct op *op)
+{
+	object_mark(wb, op->dir);
+	op_leave(wb, op, T_OBJ);
+	op_leave(wb, op, T_IN);
+	op_leave(wb, op, T_MOVED);
+	op_leave(wb, op, T_NAME);
+	name_settle(wb, op->name);
+	op->kind = JOB_REMOVE;
+	op->obj = op->replaced;
+	op->dir = op->newdir;
+	op->name = op->newname;
+	op->replaced = op->newdir = NULL;
+	op->newname = NULL;
+	op_check(wb, op);
+}
+
+static void cancel_all(struct wback *wb, struct object *o)
+{
+	struct touch *x, *next;
+
+	for (x = o->ops.first; x; x = next) {
+		struct op *op = x->op;
+
+		next = x->next;
+		if (op->kind == JOB_RENAME && op->replaced) {
+			wb->cancelled++;
+			rename_to_remove(wb, op);
+		} else {
+			end_cancelled(wb, op);
+		}
+	}
+	o->mask = 0;
+}
+
+static bool can_cancel(const struct object *o)
+{
+	if (!o->fresh || !o->make)
+		return false;
+	/* One that was sent before a crash may have been done. */
+	for (const struct touch *x = o->ops.first; x; x = x->next)
+		if (x->op->state == OP_SENT || x->op->again ||
+		    x->op->obj != o)
+			return false;
+	return !o->in.first;
+}
+
+/* One name of @o less. True: an op must tell the server. */
+static bool unlink_object(struct wback *wb, struct object *o,
+			  const struct wback_ref *ref,
+			  const struct timespec *now)
+{
+	bool last = S_ISDIR(o->ref.mode) ||
+		    (o->fresh ? o->attr.nlink : ref->nlink) <= 1;
+
+	touch_time(o, now);
+	if (S_ISDIR(o->ref.mode))
+		o->attr.nlink = 0;
+	else
+		add_link(o, -1);
+	if (!last)
+		return true;
+	o->removed = true;
+	o->mask = 0;
+	wb->data_bytes -= o->data.bytes; /* not to be sent any more */
+	if (o->store)
+		end_cancelled(wb, o->store);
+	if (!can_cancel(o))
+		return true;
+	cancel_all(wb, o);
+	return false;
+}
+
+/* ---- names ---- */
+
+static struct op *add_op(struct wback *wb, enum wback_job_kind kind,
+			 const struct rec *r, uint64_t segment,
+			 struct object *o, struct object *dir, struct name *n)
+{
+	struct op *op = op_new(wb, kind, r->seq, segment);
+
+	op->obj = o;
+	op->dir = dir;
+	op->name = n;
+	op_touch(op, T_OBJ, &o->ops);
+	op_touch(op, T_NAME, &n->ops);
+	op_touch(op, T_IN, &dir->in);
+	return op;
+}
+
+static void set_name(struct name *n, const struct object *o)
+{
+	n->ino = o ? o->ref.ino : 0;
+	if (o)
+		n->type = IFTODT(o->ref.mode);
+}
+
+static void apply_make(struct wback *wb, const struct rec *r, uint64_t segment)
+{
+	struct object *dir = object_get(wb, &r->dir);
+	struct object *o = object_get(wb, &r->obj);
+	struct name *n = name_get(wb, dir, r->name);
+	struct op *op;
+
+	o->fresh = true;
+	o->removed = false;
+	o->attr = r->attr;
+	o->attr.nlink = S_ISDIR(r->obj.mode) ? 2 : 1;
+	o->local = ATTR_ALL;
+	o->last_seq = r->seq;
+	touch_time(o, &r->now);
+	if (r->target) {
+		o->target = strdup(r->target);
+		if (!o->target)
+			abort();
+		o->attr.size = strlen(o->target);
+	}
+	set_name(n, o);
+	if (S_ISDIR(r->obj.mode))
+		add_link(dir, 1);
+	dir_changed(wb, dir, &r->now);
+	op = add_op(wb, JOB_MAKE, r, segment, o, dir, n);
+	o->make = op;
+	op_enter(wb, op);
+}
+
+static void apply_link(struct wback *wb, const struct rec *r, uint64_t segment)
+{
+	struct object *dir = object_get(wb, &r->dir);
+	struct object *o = object_get(wb, &r->obj);
+	struct name *n = name_get(wb, dir, r->name);
+
+	add_link(o, 1);
+	touch_time(o, &r->now);
+	set_name(n, o);
+	dir_changed(wb, dir, &r->now);
+	op_enter(wb, add_op(wb, JOB_LINK, r, segment, o, dir, n));
+}
+
+static void apply_remove(struct wback *wb, const struct rec *r,
+			 uint64_t segment)
+{
+	struct object *dir = object_get(wb, &r->dir);
+	struct object *o = object_get(wb, &r->obj);
+	struct name *n = name_get(wb, dir, r->name);
+
+	set_name(n, NULL);
+	if (S_ISDIR(o->ref.mode))
+		add_link(dir, -1);
+	dir_changed(wb, dir, &r->now);
+	/* First in the queues, so that nothing is freed by a cancellation. */
+	struct op *op = add_op(wb, JOB_REMOVE, r, segment, o, dir, n);
+
+	op_untouch(op, T_OBJ); /* it is no reason not to cancel */
+	if (unlink_object(wb, o, &r->obj, &r->now)) {
+		op_touch(op, T_OBJ, &o->ops);
+		op_enter(wb, op);
+	} else {
+		end_cancelled(wb, op);
+	}
+}
+
+static void apply_rename(struct wback *wb, const struct rec *r,
+			 uint64_t segment)
+{
+	struct object *dir = object_get(wb, &r->dir);
+	struct object *newdir = object_get(wb, &r->newdir);
+	struct object *o = object_get(wb, &r->obj), *replaced;
+	struct name *n = name_get(wb, dir, r->name);
+	struct name *newname = name_get(wb, newdir, r->newname);
+	bool is_dir = S_ISDIR(o->ref.mode);
+	struct op *op = add_op(wb, JOB_RENAME, r, segment, o, dir, n);
+
+	op->newdir = newdir;
+	op->newname = newname;
+	op_touch(op, T_NEWNAME, &newname->ops);
+	op_touch(op, T_NEWIN, &newdir->in);
+	if (is_dir)
+		op_touch(op, T_MOVED, &wb->moved);
+	if (r->replaced.ino) {
+		replaced = object_get(wb, &r->replaced);
+		if (S_ISDIR(replaced->ref.mode))
+			add_link(newdir, -1);
+		if (unlink_object(wb, replaced, &r->replaced, &r->now)) {
+			op->replaced = replaced;
+			op_touch(op, T_REPLACED, &replaced->ops);
+		}
+	}
+	set_name(n, NULL);
+	set_name(newname, o);
+	if (is_dir && dir != newdir) {
+		add_link(dir, -1);
+		add_link(newdir, 1);
+	}
+	o->ref.parent = newdir->ref.ino;
+	touch_time(o, &r->now);
+	dir_changed(wb, dir, &r->now);
+	dir_changed(wb, newdir, &r->now);
+	op_enter(wb, op);
+}
+
+/* ---- attributes and contents ---- */
+
+/* Is there anything of a removed object to be kept? Not after a replay. */
+static bool is_gone(struct wback *wb, const struct object *o,
+		    const struct wback_ref *ref)
+{
+	return o ? o->removed && wb->replaying : ref->nlink == 0;
+}
+
+static uint64_t size_of(const struct object *o)
+{
+	return o->local & ATTR_SIZE ? o->attr.size : o->ref.size;
+}
+
+static void resize(struct wback *wb, struct object *o, uint64_t size)
+{
+	uint64_t was = size_of(o), bytes = o->data.bytes;
+
+	if (size < was) {
+		if (!o->fresh)
+			o->trunc = MIN(o->trunc, size);
+		extents_cut(&o->data, size);
+		if (!o->removed)
+			wb->data_bytes -= bytes - o->data.bytes;
+	} else if (size > was) {
+		o->mask |= ATTR_SIZE;
+	}
+	o->attr.size = size;
+	o->local |= ATTR_SIZE;
+}
+
+static void take_attr(struct object *o, const struct attr *a, unsigned mask)
+{
+	if (mask & ATTR_MODE)
+		o->attr.mode = (o->attr.mode & S_IFMT) | (a->mode & 07777);
+	if (mask & ATTR_UID)
+		o->attr.uid = a->uid;
+	if (mask & ATTR_GID)
+		o->attr.gid = a->gid;
+	if (mask & ATTR_ATIME)
+		o->attr.atime = a->atime;
+	if (mask & ATTR_MTIME)
+		o->attr.mtime = a->mtime;
+	o->local |= mask;
+	o->mask |= mask & ~(unsigned)ATTR_SIZE;
+}
+
+/* Does the MAKE that waits carry what is to be sent of @o? */
+static bool make_carries(const struct object *o)
+{
+	if (!o->make || o->make->state == OP_SENT)
+		return false;
+	if (S_ISDIR(o->ref.mode))
+		return !(o->mask & ATTR_MTIME) || !o->in.first;
+	return o->data.n == 0 && !(o->mask & ATTR_SIZE);
+}
+
+static void apply_setattr(struct wback *wb, const struct rec *r,
+			  uint64_t segment)
+{
+	struct object *o = object_find(wb, r->obj.ino);
+	unsigned mask = r->mask;
+	struct attr a = r->attr;
+
+	if (is_gone(wb, o, &r->obj))
+		return;
+	o = object_get(wb, &r->obj);
+	o->last_seq = r->seq;
+	if (mask & ATTR_SIZE) {
+		resize(wb, o, a.size);
+		if (!(mask & ATTR_MTIME)) {
+			mask |= ATTR_MTIME;
+			a.mtime = r->now;
+		}
+	}
+	take_attr(o, &a, mask);
+	touch_time(o, &r->now);
+	if (o->removed)
+		o->mask = 0;
+	else if (!make_carries(o))
+		need_store(wb, o, r->seq, segment);
+}
+
+static void apply_write(struct wback *wb, const struct rec *r,
+			struct segment *seg, uint64_t data_at)
+{
+	struct object *o = object_find(wb, r->obj.ino);
+	struct extent x = { .offset = r->offset, .len = r->len, .seq = r->seq,
+			    .seg = seg, .at = data_at };
+	uint64_t end = r->offset + r->len, bytes, was;
+
+	if (is_gone(wb, o, &r->obj))
+		return;
+	o = object_get(wb, &r->obj);
+	o->last_seq = r->seq;
+	bytes = o->data.bytes;
+	extents_put(&o->data, &x);
+	was = size_of(o);
+	o->attr.size = MAX(was, end);
+	o->attr.mtime = r->now;
+	o->local |= ATTR_SIZE | ATTR_MTIME;
+	o->mask |= ATTR_MTIME;
+	touch_time(o, &r->now);
+	if (o->removed) {
+		o->mask = 0;
+		return;
+	}
+	wb->data_bytes += o->data.bytes - bytes;
+	need_store(wb, o, r->seq, segment_number(seg));
+}
+
+/* ---- sending ---- */
+
+static void apply_start(struct op *op, const struct rec *r)
+{
+	struct object *o = op->obj;
+
+	op->state = OP_SENT;
+	op->upto = r->seq;
+	op->verifier = r->now;
+	if (op->kind == JOB_MAKE) {
+		op->store_follows = o->store != NULL;
+		o->mask &= op->store_follows ? ATTR_MTIME | ATTR_SIZE : 0;
+	} else if (op->kind == JOB_STORE) {
+		o->sending = o->mask;
+		o->mask = 0;
+		o->trunc_sending = o->trunc;
+		o->trunc = TRUNC_NONE;
+		o->store = NULL;
+	}
+}
+
+/* What the STORE under way was to do is to be done again. Returns the op that
+ * will: another one may wait by now, and that one stands behind all that it has
+ * to wait for. */
+static struct op *take_back_store(struct wback *wb, struct op *op)
+{
+	struct object *o = op->obj;
+	struct op *other = o->store;
+
+	o->mask |= o->sending;
+	o->trunc = MIN(o->trunc, o->trunc_sending);
+	o->sending = 0;
+	o->trunc_sending = TRUNC_NONE;
+	if (o->removed)
+		o->mask = 0;
+	if (other && S_ISDIR(o->ref.mode)) {
+		other->again |= op->again;
+		op_end(wb, op);
+		return other;
+	}
+	if (other)
+		op_end(wb, other);
+	o->store = op;
+	return op;
+}
+
+static struct op *undo(struct wback *wb, struct op *op, bool again)
+{
+	if (op->state != OP_SENT)
+		return op;
+	op->again |= again;
+	op->state = OP_WAITING;
+	if (op->kind == JOB_STORE)
+		op = take_back_store(wb, op);
+	op_check(wb, op);
+	return op;
+}
+
+void op_undo(struct wback *wb, struct op *op, bool again)
+{
+	(void)undo(wb, op, again);
+}
+
+static void apply_stuck(struct wback *wb, struct op *op, int error)
+{
+	op = undo(wb, op, false);
+	ready_remove(wb, op);
+	op->state = OP_STUCK;
+	op->error = op->obj->error = error;
+	wb->stuck_n++;
+	op_check(wb, queue_head(&wb->moved));
+}
+
+static void apply_retry(struct wback *wb, struct op *op)
+{
+	if (op->state != OP_STUCK)
+		return;
+	op->state = OP_WAITING;
+	op->error = op->obj->error = 0;
+	wb->stuck_n--;
+	op_check(wb, op);
+}
+
+static void learn(struct object *o, const struct wback_ref *ref)
+{
+	if (ref->fh.len) {
+		o->ref.fh = ref->fh;
+		o->fresh = false;
+	}
+	if (ref->fh.len && ref->fileid) {
+		o->ref.fsid = ref->fsid;
+		o->ref.fileid = ref->fileid;
+		o->ref.size = ref->size;
+		o->ref.mtime = ref->mtime;
+		o->base_known = true;
+	}
+}
+
+/* What the server now counts itself. */
+static void undo_delta(struct op *op)
+{
+	bool is_dir = S_ISDIR(op->obj->ref.mode);
+
+	switch (op->kind) {
+	case JOB_MAKE:
+		if (is_dir)
+			op->dir->nlink_delta--;
+		break;
+	case JOB_LINK:
+		op->obj->nlink_delta--;
+		break;
+	case JOB_REMOVE:
+		if (is_dir)
+			op->dir->nlink_delta++;
+		else
+			op->obj->nlink_delta++;
+		break;
+	case JOB_RENAME:
+		if (op->replaced && !S_ISDIR(op->replaced->ref.mode))
+			op->replaced->nlink_delta++;
+		else if (op->replaced)
+			op->newdir->nlink_delta++;
+		if (is_dir && op->dir != op->newdir) {
+			op->dir->nlink_delta++;
+			op->newdir->nlink_delta--;
+		}
+		break;
+	case JOB_STORE:
+		break;
+	}
+}
+
+static void apply_done(struct wback *wb, struct op *op, const struct rec *r)
+{
+	struct object *o = op->obj;
+	uint64_t bytes = o->data.bytes;
+
+	if (op->kind == JOB_STORE) {
+		o->sending = 0;
+		o->trunc_sending = TRUNC_NONE;
+		if (!o->removed) {
+			extents_drop(&o->data, op->upto);
+			wb->data_bytes -= bytes - o->data.bytes;
+		}
+	}
+	o->error = 0;
+	/* A fresh one's links are counted anew from here. */
+	if (op->kind == JOB_MAKE)
+		o->nlink_delta = (int)o->attr.nlink -
+				 (S_ISDIR(o->ref.mode) ? 2 : 1);
+	learn(o, &r->obj);
+	undo_delta(op);
+	op_end(wb, op);
+}
+
+/* ---- giving up ---- */
+
+static void apply_drop(struct wback *wb, struct op *op);
+
+static void drop_contents(struct wback *wb, struct object *o)
+{
+	if (!o->removed)
+		forget_contents(wb, o);
+	o->mask = o->sending = 0;
+	o->trunc = o->trunc_sending = TRUNC_NONE;
+	o->local = 0;
+}
+
+/* What was never made and will not be: with all that hangs on it. */
+static void drop_made(struct wback *wb, struct object *o)
+{
+	while (o->in.first)
+		apply_drop(wb, o->in.first->op);
+	drop_contents(wb, o);
+	o->removed = o->forgotten = true;
+	while (o->ops.last && o->ops.last->op->kind != JOB_MAKE)
+		apply_drop(wb, o->ops.last->op);
+}
+
+static void apply_drop(struct wback *wb, struct op *op)
+{
+	struct object *o = op->obj;
+
+	if (op->kind == JOB_STORE)
+		drop_contents(wb, o);
+	else if (op->kind == JOB_MAKE)
+		drop_made(wb, o);
+	else if (op->kind == JOB_REMOVE)
+		o->removed = o->fresh;
+	if (op->kind != JOB_MAKE)
+		undo_delta(op);
+	else if (S_ISDIR(o->ref.mode))
+		add_link(op->dir, -1);
+	o->error = 0;
+	op_end(wb, op);
+}
+
+static void apply_copy(struct wback *wb, const struct rec *r, uint64_t segment)
+{
+	struct trouble_copy *c;
+
+	for (c = wb->copies; c; c = c->next)
+		if (c->id == r->id) {
+			c->segment = segment;
+			return;
+		}
+	c = xcalloc(1, sizeof(*c));
+	c->id = r->id;
+	c->dir = r->dir.ino;
+	c->segment = segment;
+	c->when = r->when;
+	(void)snprintf(c->name, sizeof(c->name), "%s", r->name ? r->name : "");
+	(void)snprintf(c->of, sizeof(c->of), "%s",
+		       r->newname ? r->newname : "");
+	c->next = wb->copies;
+	wb->copies = c;
+	wb->copies_n++;
+}
+
+static void drop_copy(struct wback *wb, uint64_t id)
+{
+	for (struct trouble_copy **p = &wb->copies; *p; p = &(*p)->next)
+		if ((*p)->id == id) {
+			struct trouble_copy *c = *p;
+
+			*p = c->next;
+			free(c);
+			wb->copies_n--;
+			return;
+		}
+}
+
+static void apply_to_op(struct wback *wb, const struct rec *r)
+{
+	struct op *op = op_find(wb, r->id);
+	struct object *o;
+
+	/* Its record went with an old segment: it had been done by then. */
+	if (!op && r->type == REC_DONE) {
+		o = object_find(wb, r->obj.ino);
+		if (o)
+			learn(o, &r->obj);
+	} else if (!op && r->type == REC_DROP) {
+		drop_copy(wb, r->id);
+	}
+	if (!op)
+		return;
+	switch (r->type) {
+	case REC_START:
+		apply_start(op, r);
+		break;
+	case REC_DONE:
+		apply_done(wb, op, r);
+		break;
+	case REC_UNDO:
+		op_undo(wb, op, r->error != 0);
+		break;
+	case REC_STUCK:
+		apply_stuck(wb, op, r->error);
+		break;
+	case REC_RETRY:
+		apply_retry(wb, op);
+		break;
+	case REC_DROP:
+		apply_drop(wb, op);
+		break;
+	default:
+		break;
+	}
+}
+
+void rec_apply(struct wback *wb, const struct rec *r, struct segment *seg,
+	       uint64_t data_at, struct wback_settled *ret)
+{
+	uint64_t segment = seg ? segment_number(seg) : 0;
+
+	switch (r->type) {
+	case REC_MAKE:
+		apply_make(wb, r, segment);
+		break;
+	case REC_LINK:
+		apply_link(wb, r, segment);
+		break;
+	case REC_REMOVE:
+		apply_remove(wb, r, segment);
+		break;
+	case REC_RENAME:
+		apply_rename(wb, r, segment);
+		break;
+	case REC_SETATTR:
+		apply_setattr(wb, r, segment);
+		break;
+	case REC_WRITE:
+		apply_write(wb, r, seg, data_at);
+		break;
+	case REC_COPY:
+		apply_copy(wb, r, segment);
+		break;
+	case REC_SYNC:
+	case REC_TYPES:
+		break;
+	default:
+		apply_to_op(wb, r);
+		break;
+	}
+	settle_marked(wb, ret);
+}
