@@ -73,6 +73,11 @@ void meta_end(struct meta *m) NO_LOCK_ANALYSIS
 	mutex_unlock(&m->lock);
 }
 
+uint64_t meta_offset(const struct meta *m, const char *name)
+{
+	return m->name_offset(&m->keys, name, strlen(name));
+}
+
 uint64_t meta_now(const struct meta *m)
 {
 	return m->session_start + (meta_boot_us() - m->opened_us);
@@ -254,6 +259,16 @@ uint64_t meta_new_ino(struct meta *m)
 	if (m->next_ino >= m->ino_bound && !m->broken)
 		(void)meta_env_commit(m);
 	return m->next_ino++;
+}
+
+void meta_skip_inos(struct meta *m, uint64_t bound)
+{
+	meta_bracket_check(m);
+	if (bound <= m->next_ino)
+		return;
+	m->next_ino = bound;
+	if (m->next_ino >= m->ino_bound && !m->broken)
+		(void)meta_env_commit(m);
 }
 
 void meta_dir_incomplete(struct meta *m, uint64_t dir)

@@ -69,6 +69,8 @@ void meta_end(struct meta *m);
 uint64_t meta_now(const struct meta *m);           /* the current stamp */
 uint64_t meta_session_start(const struct meta *m); /* the stamp of meta_open */
 int meta_sync(struct meta *m); /* commit and fsync now */
+/* Where @name stands in every directory, see meta_names(). */
+uint64_t meta_offset(const struct meta *m, const char *name);
 
 /* ---- inside a bracket ---- */
 
@@ -87,6 +89,8 @@ int meta_forget(struct meta *m, uint64_t ino);
 
 /* A number never given out before. */
 uint64_t meta_new_ino(struct meta *m);
+/* Nor will one below @bound be: others, who remember it, have given it out. */
+void meta_skip_inos(struct meta *m, uint64_t bound);
 
 /* The inode with this handle, or, when a server gives one file several
  * handles, the one with the same fsid, fileid, type, and ctime.

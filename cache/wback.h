@@ -12,8 +12,7 @@
  * the log replays it: the overlay is then what it was, and what had been taken
  * and not reported is taken again, marked `again`.
  *
- * Threads: every function may be called from any thread. No callback is used
- * but the one in the options. The overlay and the metadata cache are one state
+ * Threads: every function may be called from any thread. The overlay and the metadata cache are one state
  * to a reader who holds the cache's bracket, because wback_apply() and the
  * reports are called inside it; see fs/view.h.
  */
@@ -66,8 +65,6 @@ struct wback_options {
 	bool read_only;        /* replay only */
 	/* Where a name stands in the order of directories (meta_offset()). */
 	uint64_t (*name_offset)(void *arg, const char *name);
-	/* A time different from every other one given out. */
-	struct timespec (*unique_time)(void *arg);
 	void *arg;
 };
 
@@ -192,13 +189,20 @@ struct wback_job {
 	void *sources;       /* private: keeps the contents readable */
 };
 
-/* Takes up to @n jobs that may be sent now: those older than @delay_ms, or
- * changed up to @force. Returns how many, or -errno. */
-int wback_take(struct wback *wb, unsigned delay_ms, uint64_t force,
+/* What may be sent: what is older than @delay_ms, or was changed up to @force.
+ * @unique_time gives the verifiers. */
+struct wback_want {
+	unsigned delay_ms;
+	uint64_t force;
+	struct timespec (*unique_time)(void *arg);
+	void *arg;
+};
+/* Takes up to @n jobs. Returns how many, or -errno. */
+int wback_take(struct wback *wb, const struct wback_want *want,
 	       struct wback_job **ret, unsigned n);
 /* When wback_take() may have something (clock_ms()); UINT64_MAX: not before
  * something else happens. */
-uint64_t wback_due(struct wback *wb, unsigned delay_ms, uint64_t force);
+uint64_t wback_due(struct wback *wb, const struct wback_want *want);
 void wback_job_free(struct wback_job *job); /* NULL is fine */
 
 /* Contents for STORE: @len bytes at @offset, inside one extent. */

@@ -115,10 +115,10 @@ int wback_job_read(struct wback *wb, const struct wback_job *job,
 
 /* ---- taking ---- */
 
-static bool is_due(const struct op *op, unsigned delay_ms, uint64_t force,
+static bool is_due(const struct op *op, const struct wback_want *want,
 		   uint64_t now)
 {
-	return op->id <= force || op->born_ms + delay_ms <= now;
+	return op->id <= want->force || op->born_ms + want->delay_ms <= now;
 }
 
 /* The last change that @op will send. */
@@ -130,25 +130,25 @@ static uint64_t last_change(const struct op *op)
 }
 
 /* The first op that may be sent now; NULL: none. */
-static struct op *next_due(struct wback *wb, unsigned delay_ms, uint64_t force)
+static struct op *next_due(struct wback *wb, const struct wback_want *want)
 	REQUIRES(wb->lock)
 {
 	struct op *op = wb->ready_n > 0 ? wb->ready[1] : NULL;
 
-	return op && is_due(op, delay_ms, force, clock_ms()) ? op : NULL;
+	return op && is_due(op, want, clock_ms()) ? op : NULL;
 }
 
 /* Sees to it that what is to be taken is on the disk. False: nothing is due. */
-static bool prepare(struct wback *wb, unsigned delay_ms, uint64_t force)
+static bool prepare(struct wback *wb, const struct wback_want *want)
 {
 	uint64_t last = 0;
 	struct op *op;
 
 	mutex_lock(&wb->lock);
-	op = next_due(wb, delay_ms, force);
+	op = next_due(wb, want);
 	/* Of some that may be taken, not all: what is behind is as old. */
 	for (size_t k = 1; op && k <= MIN(wb->ready_n, (size_t)512); k++)
-		if (is_due(wb->ready[k], delay_ms, force, clock_ms()))
+		if (is_due(wb->ready[k], want, clock_ms()))
 			last = MAX(last, last_change(wb->ready[k]));
 	mutex_unlock(&wb->lock);
 	if (!op)
@@ -158,8 +158,8 @@ static bool prepare(struct wback *wb, unsigned delay_ms, uint64_t force)
 	return true;
 }
 
-static struct wback_job *take_one(struct wback *wb, unsigned delay_ms,
-				  uint64_t force, int *ret_error)
+static struct wback_job *take_one(struct wback *wb, const struct wback_want *want,
+				  int *ret_error)
 	REQUIRES(wb->order)
 {
 	struct rec r = { .type = REC_START };
@@ -168,13 +168,13 @@ static struct wback_job *take_one(struct wback *wb, unsigned delay_ms,
 	int e;
 
 	mutex_lock(&wb->lock);
-	op = next_due(wb, delay_ms, force);
+	op = next_due(wb, want);
 	if (op && last_change(op) > log_durable(wb->log))
 		op = NULL; /* changed since; next time */
 	if (op) {
 		r.id = op->id;
 		r.now = op->again ? op->verifier :
-				    wb->o.unique_time(wb->o.arg);
+				    want->unique_time(want->arg);
 		ready_remove(wb, op);
 	}
 	mutex_unlock(&wb->lock);
@@ -193,17 +193,17 @@ static struct wback_job *take_one(struct wback *wb, unsigned delay_ms,
 	return job;
 }
 
-int wback_take(struct wback *wb, unsigned delay_ms, uint64_t force,
+int wback_take(struct wback *wb, const struct wback_want *want,
 	       struct wback_job **ret, unsigned n)
 {
 	unsigned taken = 0;
 	int e = 0;
 
-	if (!prepare(wb, delay_ms, force))
+	if (!prepare(wb, want))
 		return 0;
 	mutex_lock(&wb->order);
 	while (taken < n && e == 0) {
-		struct wback_job *job = take_one(wb, delay_ms, force, &e);
+		struct wback_job *job = take_one(wb, want, &e);
 
 		if (!job)
 			break;
@@ -213,15 +213,15 @@ int wback_take(struct wback *wb, unsigned delay_ms, uint64_t force,
 	return taken > 0 ? (int)taken : e;
 }
 
-uint64_t wback_due(struct wback *wb, unsigned delay_ms, uint64_t force)
+uint64_t wback_due(struct wback *wb, const struct wback_want *want)
 {
 	uint64_t due = UINT64_MAX;
 
 	mutex_lock(&wb->lock);
 	if (wb->ready_n > 0)
-		due = wb->ready[1]->id <= force ?
+		due = wb->ready[1]->id <= want->force ?
 			      0 :
-			      wb->ready[1]->born_ms + delay_ms;
+			      wb->ready[1]->born_ms + want->delay_ms;
 	mutex_unlock(&wb->lock);
 	return due;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* change.h: one change of the server's tree. Whatever the filesystem wants
  * changed is described by a struct change and given to change_apply(); what
- * lies behind that is the policy of the place. `through` (through.c): the
- * change is applied when the server has it on stable storage. A write-back log
- * appends the same struct and sends it later.
+ * lies behind that is the policy of the place. `back` (back.c): the change is
+ * applied when the write-back log has it, and sent later. `through` (through.c):
+ * when the server has it on stable storage.
  */
 #pragma once
 
@@ -36,6 +36,16 @@ struct change {
 	uint32_t len;
 };
 
-/* 0 when the change is applied: acknowledged by the rule of its place, and
- * recorded in the cache; ch->obj, ch->dir are then as they are now. */
+/* 0 when the change is applied: acknowledged by the rule of its place, and seen
+ * by all who look; ch->obj, ch->dir are then as they are now. */
 int change_apply(struct vfs *v, const struct caller *c, struct change *ch);
+
+/* ---- the policies; for change.c ---- */
+
+/* -ENOSPC: the local disk has no room; then nothing has changed. */
+int back_apply(struct vfs *v, const struct caller *c, struct change *ch);
+int through_apply(struct vfs *v, const struct caller *c, struct change *ch);
+
+/* In a bracket: one name of @i less on the server. It moved the server's ctime
+ * without our being told. */
+int change_drop_link(struct vfs *v, struct meta_inode *i);

@@ -34,5 +34,5 @@ void flush_get_progress(struct flush *f, uint64_t goal,
 int flush_wait(struct flush *f, uint64_t goal, struct remote_intr *intr,
 	       uint64_t deadline_ms);
 
-/* More is pending, or room is wanted: look at the log now. */
-void flush_kick(struct flush *f);
+/* The log is full: send whatever can be sent, for a while. */
+void flush_pressure(struct flush *f);

@@ -198,6 +198,22 @@ int hold_dir_of(struct vfs *v, const struct caller *c,
 	return r;
 }
 
+struct remote_call *hold_link_call(struct vfs *v, const struct caller *c,
+				   const struct meta_inode *i)
+{
+	char name[NAME_BYTES_MAX + 1];
+	struct remote_call *call;
+	struct handle dir;
+
+	if (hold_dir_of(v, c, i, &dir) < 0)
+		return NULL;
+	hold_name(v, i->ino, name);
+	call = remote_call_new(REMOTE_LINK, &dir, name);
+	if (call)
+		call->object = i->handle;
+	return call;
+}
+
 void hold_release(struct vfs *v, const struct meta_inode *i)
 {
 	char name[NAME_BYTES_MAX + 1];

@@ -46,9 +46,7 @@ static int merge_dir(struct vfs *v, struct change *ch,
 			     &call->dir_attr, &call->pre, when, &ch->dir);
 }
 
-/* In a bracket: one name of @i less. It moved the server's ctime without our
- * being told. */
-static int drop_link(struct vfs *v, struct meta_inode *i)
+int change_drop_link(struct vfs *v, struct meta_inode *i)
 {
 	(void)clock_gettime(CLOCK_REALTIME, &i->attr.ctime);
 	if (!S_ISDIR(i->attr.mode) && i->attr.nlink > 1) {
@@ -110,7 +108,7 @@ static void correct(struct vfs *v, const struct caller *c, struct change *ch)
 	if (fix.set.valid & (REMOTE_SET_UID | REMOTE_SET_GID) &&
 	    !S_ISLNK(a->mode)) /* a change of owner clears bits */
 		fix.set.valid |= REMOTE_SET_MODE;
-	if (change_apply(v, c, &fix) == 0)
+	if (through_apply(v, c, &fix) == 0)
 		ch->obj = fix.obj;
 }
 
@@ -271,7 +269,7 @@ static int through_remove(struct vfs *v, const struct caller *c,
 	if (r == 0)
 		r = vfs_name_unset(v, &ch->dir, ch->name);
 	if (r == 0 && meta_get(v->meta, ch->obj.ino, &ch->obj) == 0)
-		r = drop_link(v, &ch->obj);
+		r = change_drop_link(v, &ch->obj);
 	meta_end(v->meta);
 	remote_call_unref(call);
 	if (held)
@@ -287,18 +285,11 @@ static int through_remove(struct vfs *v, const struct caller *c,
 static bool hold_replaced(struct vfs *v, const struct caller *c,
 			  const struct meta_inode *t)
 {
-	char name[NAME_BYTES_MAX + 1];
-	struct remote_call *call;
-	struct handle dir;
+	struct remote_call *call = hold_link_call(v, c, t);
 	int r;
 
-	if (hold_dir_of(v, c, t, &dir) < 0)
-		return false;
-	hold_name(v, t->ino, name);
-	call = remote_call_new(REMOTE_LINK, &dir, name);
 	if (!call)
 		return false;
-	call->object = t->handle;
 	vfs_touch(v, t->ino);
 	r = remote_run(v->remote, call, c->intr, 0);
 	remote_call_unref(call);
@@ -333,7 +324,7 @@ static int record_renamed(struct vfs *v, struct change *ch,
 		r = vfs_name_set(v, &ch->newdir, ch->newname, &ch->obj);
 	if (r == 0 && ch->replaced.ino &&
 	    meta_get(v->meta, ch->replaced.ino, &ch->replaced) == 0)
-		r = drop_link(v, &ch->replaced);
+		r = change_drop_link(v, &ch->replaced);
 	meta_end(v->meta);
 	return r;
 }
@@ -482,7 +473,7 @@ static int through_write(struct vfs *v, const struct caller *c,
 	return 0;
 }
 
-int change_apply(struct vfs *v, const struct caller *c, struct change *ch)
+int through_apply(struct vfs *v, const struct caller *c, struct change *ch)
 {
 	switch (ch->op) {
 	case CHANGE_CREATE:

@@ -145,7 +145,7 @@ static void send(struct times *t, uint64_t ino, struct timespec mtime)
 	r = meta_get(t->v->meta, ino, &ch.obj);
 	meta_end(t->v->meta);
 	if (r == 0)
-		r = change_apply(t->v, &nobody, &ch);
+		r = through_apply(t->v, &nobody, &ch);
 	if (r < 0)
 		msg_debug("vfs", "cannot set the time of inode %llu: %s",
 			  (unsigned long long)ino, msg_strerror(r));

@@ -4,7 +4,7 @@
  * finishes long listings (vfs_dir.c), and at the end sees to it that there is
  * one.
  */
-#include "vfs_int.h"
+#include "view.h"
 
 #include <assert.h>
 
@@ -263,12 +263,15 @@ static int start(struct vfs *v, const struct handle *root)
 	r = meta_sweep(v->meta);
 	if (r < 0)
 		return r;
+	meta_begin(v->meta);
+	view_restore(v);
+	meta_end(v->meta);
 	return hold_open(v, root);
 }
 
 int vfs_open(const struct config *config, struct meta *meta,
-	     struct remote *remote, const struct handle *root,
-	     struct stats *stats, struct vfs **ret)
+	     struct wback *wback, struct remote *remote,
+	     const struct handle *root, struct stats *stats, struct vfs **ret)
 {
 	struct vfs *v = calloc(1, sizeof(*v));
 	int r;
@@ -277,6 +280,7 @@ int vfs_open(const struct config *config, struct meta *meta,
 		return -ENOMEM;
 	v->config = config;
 	v->meta = meta;
+	v->wback = wback;
 	v->remote = remote;
 	v->stats = stats;
 	v->session = meta_session_start(meta);

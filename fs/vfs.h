@@ -10,6 +10,7 @@
 #pragma once
 
 #include "../cache/meta.h"
+#include "../cache/wback.h"
 #include "config.h"
 #include "remote.h"
 #include "stats.h"
@@ -31,14 +32,16 @@ struct vfs_entry {
 	double name_valid_s, attr_valid_s;
 };
 
-/* Takes neither meta nor remote: they must outlive the vfs. Fetches the root's
- * attributes, the server's limits, and removes what an earlier mount left in
- * the holding directory. @remote is a retry layer (remote_retry_open). */
+/* Takes neither meta, wback nor remote: they must outlive the vfs. Fetches the
+ * root's attributes, the server's limits, and removes what an earlier mount left
+ * in the holding directory. @remote is a retry layer (remote_retry_open). @wback
+ * may be NULL: then every change goes to the server at once. */
 int vfs_open(const struct config *config, struct meta *meta,
-	     struct remote *remote, const struct handle *root,
-	     struct stats *stats, struct vfs **ret);
+	     struct wback *wback, struct remote *remote,
+	     const struct handle *root, struct stats *stats, struct vfs **ret);
 
-/* Sends what is pending (times, removals of held files), waits for it, frees. */
+/* Sends what is pending (times, removals of held files), waits for it, frees.
+ * What the log holds stays there. */
 void vfs_close(struct vfs *v);
 
 /* The name of @ino must never vanish under the kernel while we run: something

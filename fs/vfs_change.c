@@ -6,6 +6,7 @@
 #include <sys/sysmacros.h>
 
 #include "change.h"
+#include "view.h"
 
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE (1 << 0)
@@ -31,23 +32,34 @@ static void new_attrs(struct vfs *v, const struct caller *c,
 	ch->obj.attr.mode = mode;
 }
 
-static int create(struct vfs *v, const struct caller *c, uint64_t dir,
-		  mode_t mode, struct change *ch, struct vfs_entry *ret)
+/* ch->name is to be made in @dir: is that possible? The server may not be asked
+ * before long, so it is settled here. */
+static int settle_new_name(struct vfs *v, const struct caller *c, uint64_t dir,
+			   struct change *ch)
 {
+	struct meta_inode there;
 	int r;
 
-	if (strlen(ch->name) > MIN(v->pathconf.name_max,
-				   (uint32_t)NAME_BYTES_MAX))
-		return -ENAMETOOLONG;
 	if (strcmp(ch->name, HOLD_NAME) == 0)
 		return -EPERM;
 	meta_begin(v->meta);
-	r = meta_get(v->meta, dir, &ch->dir);
+	r = view_get(v, dir, &ch->dir);
 	meta_end(v->meta);
 	if (r < 0)
 		return r == -ENOENT ? -ESTALE : r;
 	if (ch->dir.flags & META_REMOVED)
 		return -ENOENT;
+	r = vfs_walk(v, c, dir, ch->name, &ch->dir, &there);
+	return r == -ENOENT ? 0 : r < 0 ? r : -EEXIST;
+}
+
+static int create(struct vfs *v, const struct caller *c, uint64_t dir,
+		  mode_t mode, struct change *ch, struct vfs_entry *ret)
+{
+	int r = settle_new_name(v, c, dir, ch);
+
+	if (r < 0)
+		return r;
 	new_attrs(v, c, &ch->dir, mode, ch);
 	r = change_apply(v, c, ch);
 	if (r < 0)
@@ -90,19 +102,13 @@ int vfs_link(struct vfs *v, const struct caller *c, uint64_t ino, uint64_t dir,
 	     const char *name, struct vfs_entry *ret)
 {
 	struct change ch = { .op = CHANGE_LINK, .name = name };
-	int r;
+	int r = settle_new_name(v, c, dir, &ch);
 
-	if (strlen(name) > MIN(v->pathconf.name_max, (uint32_t)NAME_BYTES_MAX))
-		return -ENAMETOOLONG;
-	if (strcmp(name, HOLD_NAME) == 0)
-		return -EPERM;
-	meta_begin(v->meta);
-	r = meta_get(v->meta, ino, &ch.obj);
-	if (r == 0)
-		r = meta_get(v->meta, dir, &ch.dir);
-	meta_end(v->meta);
 	if (r < 0)
-		return r == -ENOENT ? -ESTALE : r;
+		return r;
+	r = vfs_inode(v, c, ino, 0, &ch.obj);
+	if (r < 0)
+		return r;
 	if (ch.obj.flags & META_REMOVED)
 		return -ENOENT;
 	r = change_apply(v, c, &ch);
@@ -114,12 +120,22 @@ int vfs_link(struct vfs *v, const struct caller *c, uint64_t ino, uint64_t dir,
 	return 0;
 }
 
+static int must_be_empty(struct vfs *v, const struct caller *c,
+			 const struct meta_inode *dir)
+{
+	int r = vfs_dir_is_empty(v, c, dir->ino);
+
+	return r < 0 ? r : r ? 0 : -ENOTEMPTY;
+}
+
 static int remove_name(struct vfs *v, const struct caller *c, uint64_t dir,
 		       const char *name, enum change_op op)
 {
 	struct change ch = { .op = op, .name = name };
 	int r = vfs_walk(v, c, dir, name, &ch.dir, &ch.obj);
 
+	if (r == 0 && op == CHANGE_RMDIR)
+		r = must_be_empty(v, c, &ch.obj);
 	return r < 0 ? r : change_apply(v, c, &ch);
 }
 
@@ -163,6 +179,11 @@ int vfs_rename(struct vfs *v, const struct caller *c, uint64_t dir,
 		return -ENOENT;
 	if (ch.replaced.ino == ch.obj.ino)
 		return 0; /* two links of one file: nothing happens */
+	if (ch.replaced.ino && S_ISDIR(ch.replaced.attr.mode)) {
+		r = must_be_empty(v, c, &ch.replaced);
+		if (r < 0)
+			return r;
+	}
 	return change_apply(v, c, &ch);
 }
 
@@ -188,54 +209,22 @@ static void leave_out_same(const struct meta_inode *i, struct remote_sattr *set)
 		set->valid &= ~(unsigned)REMOTE_SET_ATIME;
 }
 
-/* A time that will be sent later is what applications see from now on. */
-static int take_over_mtime(struct vfs *v, struct change *ch)
-{
-	int r;
-
-	meta_begin(v->meta);
-	r = meta_get(v->meta, ch->obj.ino, &ch->obj);
-	if (r == 0) {
-		ch->obj.attr.mtime = ch->set.mtime;
-		r = meta_put(v->meta, &ch->obj);
-	}
-	meta_end(v->meta);
-	return r;
-}
-
-/* The SETATTR that was to carry the pending time failed. */
-static void put_back_mtime(struct vfs *v, uint64_t ino, struct timespec mtime)
-{
-	struct remote_sattr set = { .valid = REMOTE_SET_MTIME, .mtime = mtime };
-
-	times_written(v->times, ino);
-	(void)times_setattr(v->times, ino, &set);
-}
-
 int vfs_setattr(struct vfs *v, const struct caller *c, uint64_t ino,
 		const struct remote_sattr *set, struct vfs_entry *ret)
 {
 	struct change ch = { .op = CHANGE_SETATTR, .set = *set };
-	struct timespec mtime;
-	bool pending;
+	struct timespec on_its_way;
 	int r = vfs_inode(v, c, ino, meta_now(v->meta), &ch.obj);
 
 	if (r < 0)
 		return r;
 	/* Compare with what the server has, not with a time still on its way.
 	 * A change of size comes with its time in any case. */
-	pending = times_pending(v->times, ino, &mtime);
-	if (!pending && !(set->valid & REMOTE_SET_SIZE))
+	if (!(set->valid & REMOTE_SET_SIZE) &&
+	    !times_pending(v->times, ino, &on_its_way))
 		leave_out_same(&ch.obj, &ch.set);
-	if (ch.set.valid) {
-		if (times_setattr(v->times, ino, &ch.set)) {
-			r = take_over_mtime(v, &ch);
-		} else {
-			r = change_apply(v, c, &ch);
-			if (r < 0 && pending)
-				put_back_mtime(v, ino, mtime);
-		}
-	}
+	if (ch.set.valid)
+		r = change_apply(v, c, &ch);
 	if (r < 0)
 		return r;
 	meta_begin(v->meta);

@@ -3,6 +3,8 @@
 #include <linux/falloc.h>
 
 #include "change.h"
+#include "flush.h"
+#include "view.h"
 
 /* One READ. Its attributes confirm the file in passing. */
 static int read_once(struct vfs *v, const struct caller *c, uint64_t ino,
@@ -34,8 +36,9 @@ static int read_once(struct vfs *v, const struct caller *c, uint64_t ino,
 	return 0;
 }
 
-int vfs_read(struct vfs *v, const struct caller *c, uint64_t ino,
-	     uint64_t offset, uint32_t count, void **ret, uint32_t *ret_len)
+static int read_server(struct vfs *v, const struct caller *c, uint64_t ino,
+		       uint64_t offset, uint32_t count, void **ret,
+		       uint32_t *ret_len)
 {
 	CLEANUP_FREE char *buf = NULL;
 	uint32_t done = 0;
@@ -67,10 +70,82 @@ int vfs_read(struct vfs *v, const struct caller *c, uint64_t ino,
 		if (eof)
 			break;
 	}
-	stats_add(&v->stats->bytes_read, done);
 	*ret = STEAL_PTR(buf);
 	*ret_len = done;
 	return 0;
+}
+
+/* What the server has of a range, zeros behind its end. */
+static int fill_from_server(struct vfs *v, const struct caller *c,
+			    uint64_t ino, uint64_t offset, uint32_t len,
+			    char *buf)
+{
+	CLEANUP_FREE void *data = NULL;
+	uint32_t got = 0;
+	int r = read_server(v, c, ino, offset, len, &data, &got);
+
+	if (r < 0)
+		return r;
+	if (got)
+		memcpy(buf, data, got);
+	memset(buf + got, 0, len - got);
+	return 0;
+}
+
+/* The parts that the log has, and the rest from the server. */
+static int read_mixed(struct vfs *v, const struct caller *c, uint64_t ino,
+		      uint64_t offset, uint32_t count, void **ret,
+		      uint32_t *ret_len)
+{
+	CLEANUP_FREE char *buf = NULL;
+	struct meta_inode i;
+	uint32_t done = 0;
+	int r;
+
+	meta_begin(v->meta);
+	r = view_get(v, ino, &i);
+	meta_end(v->meta);
+	if (r < 0)
+		return r == -ENOENT ? -ESTALE : r;
+	count = offset >= i.attr.size ?
+			0 :
+			(uint32_t)MIN((uint64_t)count, i.attr.size - offset);
+	buf = malloc(count + 1);
+	if (!buf)
+		return -ENOMEM;
+	while (done < count && r == 0) {
+		enum wback_source source;
+		uint32_t n;
+
+		r = wback_read(v->wback, ino, offset + done, count - done,
+			       buf + done, &source, &n);
+		if (r == 0 && source == WBACK_ZERO)
+			memset(buf + done, 0, n);
+		else if (r == 0 && source == WBACK_SERVER)
+			r = fill_from_server(v, c, ino, offset + done, n,
+					     buf + done);
+		done += n;
+	}
+	if (r < 0)
+		return r;
+	*ret = STEAL_PTR(buf);
+	*ret_len = done;
+	return 0;
+}
+
+int vfs_read(struct vfs *v, const struct caller *c, uint64_t ino,
+	     uint64_t offset, uint32_t count, void **ret, uint32_t *ret_len)
+{
+	struct wback_view w;
+	int r;
+
+	if (v->wback && wback_get(v->wback, ino, &w))
+		r = read_mixed(v, c, ino, offset, count, ret, ret_len);
+	else
+		r = read_server(v, c, ino, offset, count, ret, ret_len);
+	if (r == 0)
+		stats_add(&v->stats->bytes_read, *ret_len);
+	return r;
 }
 
 int vfs_write(struct vfs *v, const struct caller *c, uint64_t ino,
@@ -78,9 +153,14 @@ int vfs_write(struct vfs *v, const struct caller *c, uint64_t ino,
 {
 	struct change ch = { .op = CHANGE_WRITE, .obj.ino = ino,
 			     .offset = offset, .data = data, .len = len };
-	int r = change_apply(v, c, &ch);
+	int r;
 
-	times_written(v->times, ino);
+	meta_begin(v->meta);
+	r = view_get(v, ino, &ch.obj);
+	meta_end(v->meta);
+	if (r < 0)
+		return r == -ENOENT ? -ESTALE : r;
+	r = change_apply(v, c, &ch);
 	if (r == 0)
 		stats_add(&v->stats->bytes_written, len);
 	return r;
@@ -88,9 +168,21 @@ int vfs_write(struct vfs *v, const struct caller *c, uint64_t ino,
 
 int vfs_fsync(struct vfs *v, const struct caller *c, uint64_t ino)
 {
-	(void)c;
-	/* Data is stable since its WRITE was answered; a time may be pending. */
-	return times_flush(v->times, ino);
+	struct wback_view w;
+	int r = 0;
+
+	if (v->wback && wback_get(v->wback, ino, &w)) {
+		r = wback_sync(v->wback, 0);
+		if (r == 0 && v->config->fsync_server)
+			r = flush_wait(v->flush, flush_force(v->flush),
+				       c->intr, 0);
+		/* What the server refuses is told here, as a disk's error. */
+		if (r == 0)
+			r = w.error;
+	}
+	/* Data that went through is stable since its WRITE was answered; a time
+	 * may be pending. */
+	return r < 0 ? r : times_flush(v->times, ino);
 }
 
 /* ---- fallocate ---- */

@@ -16,14 +16,15 @@
  *   the flight    A listing under way takes note of the names that we change
  *                 meanwhile, and leaves those alone (vfs_dir.c).
  *
- * Locks, in order: meta bracket -> vfs.lock -> node table. None is held while
- * the server is asked.
+ * Locks, in order: meta bracket -> the log's -> vfs.lock -> node table. None is
+ * held while the server is asked.
  */
 #pragma once
 
 #include "node.h"
 #include "vfs.h"
 #include "../cache/msg.h"
+#include "../cache/wback.h"
 
 /* The directory at the root of each of the server's filesystems where unlinked
  * files stay while they may be open. Not visible through the mount. */
@@ -39,6 +40,11 @@ struct pin {
 	char *name;
 };
 
+struct place { /* of an option through= or back= */
+	uint64_t ino;
+	bool through;
+};
+
 struct hold_dir {
 	uint64_t fsid;
 	struct handle fh;
@@ -49,11 +55,15 @@ struct vfs {
 	const struct config *config;
 	struct meta *meta;
 	struct remote *remote;
+	struct wback *wback; /* NULL: everything goes through */
+	struct flush *flush; /* set once, when there is one */
 	struct stats *stats;
 	struct nodes *nodes;
 	struct times *times;
 	struct remote_fsinfo fsinfo;
 	struct remote_pathconf pathconf;
+	struct place places[LIMIT_POLICIES];
+	unsigned places_n;
 	uint64_t session; /* meta_session_start() */
 	char client[64];  /* our host's name, before the names of held files */
 	uint64_t time_delta_ns;
@@ -72,6 +82,7 @@ struct vfs {
 	struct hold_dir hold[HOLD_DIRS_MAX];
 	unsigned hold_n;
 	unsigned in_flight; /* submitted calls nobody waits for */
+	bool log_full;        /* the user was told */
 	bool closing, closed; /* vfs_close() has begun; needs nothing more */
 	struct remote_fsstat fsstat;
 	uint64_t fsstat_ms;  /* clock_ms() of it, 0: never */
@@ -99,6 +110,12 @@ struct moment vfs_moment(struct vfs *v);
  * files' times come from one clock, and a repeated CREATE whose first reply was
  * lost is recognised by it. */
 struct timespec vfs_unique_time(struct vfs *v);
+
+/* ---- where changes go (policy.c) ---- */
+
+int policy_open(struct vfs *v);
+/* Does what is changed in directory @dir go to the server at once? */
+bool policy_is_through(struct vfs *v, uint64_t dir);
 
 /* ---- trust and fills (vfs_lookup.c) ---- */
 
@@ -156,6 +173,9 @@ int vfs_lookup_call(struct vfs *v, const struct caller *c,
 
 /* ---- directories (vfs_dir.c) ---- */
 
+/* 1: no name is in @dir; 0: one is; or -errno. */
+int vfs_dir_is_empty(struct vfs *v, const struct caller *c, uint64_t dir);
+
 /* Make *@d, a directory, complete: list it, or wait for who does. @patient:
  * wait however large it is; else -EAGAIN when the listing goes on behind. */
 int vfs_list(struct vfs *v, const struct caller *c, struct meta_inode *d,
@@ -177,6 +197,10 @@ int hold_open(struct vfs *v, const struct handle *root);
 /* The holding directory of the filesystem that @i is on; made if missing. */
 int hold_dir_of(struct vfs *v, const struct caller *c,
 		const struct meta_inode *i, struct handle *ret);
+/* The call that keeps @i, which is about to be replaced, by one link more.
+ * NULL: it cannot be kept. */
+struct remote_call *hold_link_call(struct vfs *v, const struct caller *c,
+				   const struct meta_inode *i);
 void hold_name(const struct vfs *v, uint64_t ino, char ret[NAME_BYTES_MAX + 1]);
 /* The kernel let go of it: remove it from the server, in the background. */
 void hold_release(struct vfs *v, const struct meta_inode *i);

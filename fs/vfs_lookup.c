@@ -14,7 +14,7 @@
  * kernel, which otherwise trusts its own size and pages (writeback cache), then
  * starts over with it.
  */
-#include "vfs_int.h"
+#include "view.h"
 
 #include <dirent.h>
 
@@ -94,6 +94,8 @@ void vfs_merge(struct vfs *v, struct meta_inode *i, const struct attr *a,
 	       const struct moment *when, bool ours)
 {
 	struct timespec mtime;
+	struct attr seen = i->attr;
+	bool same;
 
 	if (!ours && vfs_is_newer(v, i->ino, when->sent))
 		return;
@@ -113,14 +115,21 @@ void vfs_merge(struct vfs *v, struct meta_inode *i, const struct attr *a,
 		if (S_ISDIR(a->mode)) {
 			i->epoch++;
 			i->flags &= ~(unsigned)(META_COMPLETE | META_RELIST);
-		} else {
+		} else if (!view_is_pending(v, i->ino)) {
+			/* Else our contents win over its (conflict.c). */
 			i->generation++;
 		}
 		stats_add(&v->stats->changed_behind, 1);
 	}
+	same = i->checked && timespec_equal(&i->server_mtime, &a->mtime) &&
+	       timespec_equal(&i->server_ctime, &a->ctime);
 	i->server_mtime = a->mtime;
 	i->server_ctime = a->ctime;
 	i->attr = *a;
+	if (same) { /* times that only we know (view_settled()) */
+		i->attr.mtime = seen.mtime;
+		i->attr.ctime = seen.ctime;
+	}
 	i->flags &= ~(unsigned)META_CTIME_OURS;
 	i->checked = when->stamp;
 	if (v->times && times_pending(v->times, i->ino, &mtime))
@@ -237,7 +246,7 @@ int vfs_revalidate(struct vfs *v, const struct caller *c, struct meta_inode *i)
 			r = meta_put(v->meta, &now);
 		}
 		if (r == 0)
-			*i = now;
+			r = view_get(v, i->ino, i);
 		meta_end(v->meta);
 	} else if (r == -ESTALE) {
 		r = find_again(v, c, i);
@@ -261,11 +270,11 @@ int vfs_inode(struct vfs *v, const struct caller *c, uint64_t ino,
 	int r;
 
 	meta_begin(v->meta);
-	r = meta_get(v->meta, ino, ret);
+	r = view_get(v, ino, ret);
 	meta_end(v->meta);
 	if (r < 0)
 		return r == -ENOENT ? -ESTALE : r;
-	if (ret->flags & META_REMOVED ||
+	if (ret->flags & META_REMOVED || ret->handle.len == 0 ||
 	    vfs_trusts(v, ret->checked, since) ||
 	    (ret->checked && remote_retry_is_away(v->remote))) {
 		stats_add(&v->stats->attr_hits, 1);
@@ -420,19 +429,34 @@ static int look(struct vfs *v, uint64_t dir, const char *name, uint64_t since,
 {
 	bool away = remote_retry_is_away(v->remote);
 	struct meta_name n = { 0 };
-	uint64_t pin_ino;
+	uint64_t pin_ino, ino;
 	int r, known;
 
-	r = meta_get(v->meta, dir, d);
+	r = view_get(v, dir, d);
 	if (r < 0)
 		return r == -ENOENT ? -ESTALE : r;
 	if (!S_ISDIR(d->attr.mode))
 		return -ENOTDIR;
 	if (pinned(v, dir, name, &pin_ino) &&
-	    meta_get(v->meta, pin_ino, i) == 0) {
+	    view_get(v, pin_ino, i) == 0) {
 		d->checked = i->checked = meta_now(v->meta);
 		return FOUND;
 	}
+	/* What we changed ourselves and the server does not know yet. */
+	r = view_name(v, dir, name, &ino);
+	if (r < 0)
+		return ABSENT;
+	if (r > 0) {
+		if (view_get(v, ino, i) < 0)
+			return -ESTALE;
+		return i->handle.len == 0 ||
+				       vfs_trusts(v, i->checked, since) ||
+				       (away && i->checked) ?
+			       FOUND :
+			       ASK_OBJECT;
+	}
+	if (d->handle.len == 0)
+		return ABSENT;
 	known = meta_name_get(v->meta, dir, name, &n);
 	if (!vfs_trusts(v, d->checked, since) && !(away && d->checked))
 		return ASK_DIR;
@@ -442,7 +466,7 @@ static int look(struct vfs *v, uint64_t dir, const char *name, uint64_t since,
 		return d->flags & META_COMPLETE ? ABSENT : LIST;
 	if (n.absent)
 		return ABSENT;
-	if (n.ino == 0 || meta_get(v->meta, n.ino, i) < 0 || i->handle.len == 0)
+	if (n.ino == 0 || view_get(v, n.ino, i) < 0 || i->handle.len == 0)
 		return ASK_NAME;
 	if (!vfs_trusts(v, i->checked, since) && !(away && i->checked))
 		return ASK_OBJECT;
@@ -537,6 +561,8 @@ void vfs_forget(struct vfs *v, uint64_t ino, uint64_t n)
 	removed = meta_get(v->meta, ino, &i) == 0 && i.flags & META_REMOVED;
 	if (removed)
 		(void)meta_forget(v->meta, ino);
+	if (v->wback)
+		wback_forget(v->wback, ino);
 	meta_end(v->meta);
 	if (removed)
 		hold_release(v, &i);
@@ -558,9 +584,12 @@ int vfs_getattr(struct vfs *v, const struct caller *c, uint64_t ino,
 
 int vfs_readlink(struct vfs *v, const struct caller *c, uint64_t ino, char **ret)
 {
-	struct remote_call *call = remote_call_new(REMOTE_READLINK, NULL, NULL);
+	struct remote_call *call;
 	int r;
 
+	if (v->wback && wback_readlink(v->wback, ino, ret) == 0)
+		return 0;
+	call = remote_call_new(REMOTE_READLINK, NULL, NULL);
 	if (!call)
 		return -ENOMEM;
 	r = vfs_run(v, c, ino, call);

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* change.c: by which policy a change is applied. It follows from where it is
+ * made: back, unless an option says through; and through when the local disk
+ * has no room for the log. What goes through finds the server as applications
+ * believe it to be: all that is pending of what it touches is sent first.
+ */
+#include "change.h"
+#include "flush.h"
+#include "view.h"
+
+/* The directory whose place decides. */
+static uint64_t place_of(const struct change *ch)
+{
+	if (ch->dir.ino)
+		return ch->dir.ino;
+	return S_ISDIR(ch->obj.attr.mode) ? ch->obj.ino : ch->obj.parent;
+}
+
+static bool goes_through(struct vfs *v, const struct change *ch)
+{
+	return !v->wback || policy_is_through(v, place_of(ch)) ||
+	       (ch->newdir.ino && policy_is_through(v, ch->newdir.ino));
+}
+
+static bool is_pending(struct vfs *v, const struct change *ch)
+{
+	const uint64_t inos[] = { ch->obj.ino, ch->dir.ino, ch->newdir.ino,
+				  ch->replaced.ino };
+
+	for (size_t k = 0; k < ARRAY_LEN(inos); k++)
+		if (inos[k] && view_is_pending(v, inos[k]))
+			return true;
+	return false;
+}
+
+static void refresh(struct vfs *v, struct meta_inode *i)
+{
+	if (i->ino)
+		(void)view_get(v, i->ino, i);
+}
+
+static int send_before(struct vfs *v, const struct caller *c,
+		       struct change *ch)
+{
+	int r;
+
+	while (is_pending(v, ch)) {
+		r = flush_wait(v->flush, flush_force(v->flush), c->intr, 0);
+		if (r < 0)
+			return r;
+	}
+	/* They may have got their handles by it. */
+	meta_begin(v->meta);
+	refresh(v, &ch->obj);
+	refresh(v, &ch->dir);
+	refresh(v, &ch->newdir);
+	refresh(v, &ch->replaced);
+	meta_end(v->meta);
+	return 0;
+}
+
+static void tell_full(struct vfs *v, bool full)
+{
+	bool was;
+
+	mutex_lock(&v->lock);
+	was = v->log_full;
+	v->log_full = full;
+	mutex_unlock(&v->lock);
+	if (full && !was)
+		msg_warning("no room for the write-back log: changes wait for "
+			    "the server until there is; nothing is lost");
+	else if (!full && was)
+		msg_info("the write-back log has room again");
+}
+
+/* ---- a time that follows a write is sent a moment later (times.c) ---- */
+
+/* A time that will be sent later is what applications see from now on. */
+static int take_over_mtime(struct vfs *v, struct change *ch)
+{
+	int r;
+
+	meta_begin(v->meta);
+	r = meta_get(v->meta, ch->obj.ino, &ch->obj);
+	if (r == 0) {
+		ch->obj.attr.mtime = ch->set.mtime;
+		r = meta_put(v->meta, &ch->obj);
+	}
+	meta_end(v->meta);
+	return r;
+}
+
+/* The SETATTR that was to carry the pending time failed. */
+static void put_back_mtime(struct vfs *v, uint64_t ino, struct timespec mtime)
+{
+	struct remote_sattr set = { .valid = REMOTE_SET_MTIME, .mtime = mtime };
+
+	times_written(v->times, ino);
+	(void)times_setattr(v->times, ino, &set);
+}
+
+static int setattr_through(struct vfs *v, const struct caller *c,
+			   struct change *ch)
+{
+	uint64_t ino = ch->obj.ino;
+	struct timespec mtime;
+	bool pending = times_pending(v->times, ino, &mtime);
+	int r;
+
+	if (times_setattr(v->times, ino, &ch->set))
+		return take_over_mtime(v, ch);
+	r = through_apply(v, c, ch);
+	if (r < 0 && pending)
+		put_back_mtime(v, ino, mtime);
+	return r;
+}
+
+static int apply_through(struct vfs *v, const struct caller *c,
+			 struct change *ch)
+{
+	int r;
+
+	if (ch->op == CHANGE_SETATTR)
+		return setattr_through(v, c, ch);
+	r = through_apply(v, c, ch);
+	if (ch->op == CHANGE_WRITE)
+		times_written(v->times, ch->obj.ino);
+	return r;
+}
+
+/* ---- the choice ---- */
+
+int change_apply(struct vfs *v, const struct caller *c, struct change *ch)
+{
+	int r;
+
+	if (!goes_through(v, ch)) {
+		r = back_apply(v, c, ch);
+		if (v->log_full || r == -ENOSPC)
+			tell_full(v, r == -ENOSPC);
+		if (r != -ENOSPC)
+			return r;
+	}
+	if (v->wback) {
+		r = send_before(v, c, ch);
+		if (r < 0)
+			return r;
+	}
+	return apply_through(v, c, ch);
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* flush_dir.c: has somebody else changed a directory in which we make many
+ * changes side by side?
+ *
+ * The server tells with each change the directory's version before it and after
+ * it. Alone, a change proves that nobody else made one if the version before it
+ * is the one known. Of many at once the replies come in any order; but if only
+ * we made changes, each starts from a version that another one led to, and so
+ * all of them hang together with the version known at first. A burst is the time
+ * in which changes of ours are under way in one directory; `seen` are the
+ * versions that hang together, `loose` the changes that do not, yet. What is
+ * loose at the end proves a change of somebody else's: names of the directory
+ * are then suspect (a new epoch).
+ *
+ * In the flusher's thread, recording inside a bracket; no lock of its own.
+ */
+#include "flush_int.h"
+
+enum { SEEN_MAX = 1024 };
+
+struct version {
+	struct timespec mtime, ctime;
+};
+
+struct change_of {
+	struct version from, to;
+};
+
+struct burst {
+	struct burst *next;
+	uint64_t dir;
+	unsigned under_way;
+	struct version *seen;
+	unsigned seen_n;
+	struct change_of *loose;
+	unsigned loose_n;
+};
+
+static bool same(const struct version *a, const struct version *b)
+{
+	return timespec_equal(&a->mtime, &b->mtime) &&
+	       timespec_equal(&a->ctime, &b->ctime);
+}
+
+static bool is_seen(const struct burst *b, const struct version *v)
+{
+	for (unsigned k = b->seen_n; k-- > 0;)
+		if (same(&b->seen[k], v))
+			return true;
+	return false;
+}
+
+static void *grown(void *list, unsigned n, size_t size)
+{
+	if (n & (n - 1)) /* it grows at every power of two */
+		return list;
+	list = reallocarray(list, n ? 2 * (size_t)n : 1, size);
+	if (!list)
+		abort();
+	return list;
+}
+
+static void see(struct burst *b, const struct version *v)
+{
+	if (is_seen(b, v))
+		return;
+	if (b->seen_n == SEEN_MAX) { /* the oldest are not asked for again */
+		memmove(b->seen, b->seen + SEEN_MAX / 2,
+			SEEN_MAX / 2 * sizeof(*b->seen));
+		b->seen_n = SEEN_MAX / 2;
+	} else {
+		b->seen = grown(b->seen, b->seen_n, sizeof(*b->seen));
+	}
+	b->seen[b->seen_n++] = *v;
+}
+
+static void hang_together(struct burst *b)
+{
+	for (unsigned k = 0; k < b->loose_n;) {
+		if (!is_seen(b, &b->loose[k].from)) {
+			k++;
+			continue;
+		}
+		see(b, &b->loose[k].to);
+		b->loose[k] = b->loose[--b->loose_n];
+		k = 0;
+	}
+}
+
+static struct burst **find(struct flush *f, uint64_t dir)
+{
+	struct burst **p = &f->bursts;
+
+	while (*p && (*p)->dir != dir)
+		p = &(*p)->next;
+	return p;
+}
+
+void burst_begin(struct flush *f, uint64_t dir)
+{
+	struct burst *b = *find(f, dir);
+	struct meta_inode d;
+
+	if (!b) {
+		b = calloc(1, sizeof(*b));
+		if (!b)
+			abort();
+		b->dir = dir;
+		b->next = f->bursts;
+		f->bursts = b;
+		meta_begin(f->v->meta);
+		if (meta_get(f->v->meta, dir, &d) == 0)
+			see(b, &(struct version){ d.server_mtime,
+						  d.server_ctime });
+		meta_end(f->v->meta);
+	}
+	b->under_way++;
+}
+
+static void burst_free(struct flush *f, struct burst *b)
+{
+	*find(f, b->dir) = b->next;
+	free(b->seen);
+	free(b->loose);
+	free(b);
+}
+
+void burst_cancel(struct flush *f, uint64_t dir)
+{
+	struct burst *b = *find(f, dir);
+
+	if (b && --b->under_way == 0)
+		burst_free(f, b);
+}
+
+static bool is_newer(const struct attr *a, const struct meta_inode *d)
+{
+	return a->ctime.tv_sec != d->server_ctime.tv_sec ?
+		       a->ctime.tv_sec > d->server_ctime.tv_sec :
+		       a->ctime.tv_nsec >= d->server_ctime.tv_nsec;
+}
+
+int burst_end(struct flush *f, uint64_t dir, bool has_attr,
+	      const struct attr *post, const struct remote_pre *pre,
+	      const struct moment *when, struct meta_inode *ret)
+{
+	struct burst *b = *find(f, dir);
+	struct meta_inode d;
+	int r = meta_get(f->v->meta, dir, &d);
+	bool last;
+
+	if (has_attr && pre->valid && b) {
+		b->loose = grown(b->loose, b->loose_n, sizeof(*b->loose));
+		b->loose[b->loose_n++] = (struct change_of){
+			{ pre->mtime, pre->ctime }, { post->mtime, post->ctime }
+		};
+		hang_together(b);
+	} else if (has_attr && b) {
+		see(b, &(struct version){ post->mtime, post->ctime });
+		hang_together(b);
+	}
+	last = !b || --b->under_way == 0;
+	if (r == 0) {
+		if (!has_attr) {
+			d.checked = 0; /* not told: ask before it is used */
+		} else if (is_newer(post, &d)) {
+			d.attr = *post;
+			d.server_mtime = post->mtime;
+			d.server_ctime = post->ctime;
+			d.checked = when->stamp;
+			d.flags &= ~(unsigned)META_CTIME_OURS;
+		}
+		if (has_attr && !pre->valid)
+			d.flags |= META_RELIST;
+		if (last && b && b->loose_n > 0 &&
+		    !(d.flags & META_CTIME_OURS)) {
+			d.epoch++;
+			d.flags &= ~(unsigned)META_COMPLETE;
+			stats_add(&f->v->stats->changed_behind, 1);
+		}
+		r = meta_put(f->v->meta, &d);
+		*ret = d;
+	}
+	if (last && b)
+		burst_free(f, b);
+	return r;
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* flush_int.h: private to the flusher: flush.c owns the thread and decides what
+ * is taken when; flush_send.c takes one job through its calls; flush_record.c
+ * records what the server said; conflict.c keeps what others changed meanwhile.
+ */
+#pragma once
+
+#include "change.h"
+#include "flush.h"
+#include "view.h"
+
+enum step {
+	STEP_CHECK,    /* GETATTR: has somebody else changed the object? */
+	STEP_PRESENT,  /* LOOKUP: is it there still? (REMOVE sent before) */
+	STEP_HOLD,     /* LINK: keep what a RENAME replaces, it may be open */
+	STEP_MAIN,     /* the call that the job is about */
+	STEP_FIND_OUT, /* MAIN had been done before a crash, perhaps */
+	STEP_HANDLE,   /* LOOKUP: the server did not say what it made */
+	STEP_FIX,      /* SETATTR: it made it otherwise than asked */
+	STEP_TRUNC,    /* SETATTR of the size, before contents */
+	STEP_WRITE,    /* WRITEs, side by side */
+	STEP_COMMIT,
+	STEP_FINAL,    /* SETATTR of all else, after contents */
+};
+
+struct part { /* a call under way */
+	struct part *next; /* among those that are over */
+	struct sending *s;
+	struct remote_call *call;
+};
+
+struct sending { /* a job under way; the flusher's thread has it */
+	struct flush *f;
+	struct wback_job *job;
+	enum step step;
+	unsigned parts;      /* calls under way */
+	int error;           /* the first of a WRITE */
+	struct moment when;
+	/* The call of STEP_MAIN, for its results; referenced. */
+	struct remote_call *main;
+	struct handle fh;    /* of obj, once known */
+	bool has_attr;       /* of obj, after the last call */
+	struct attr attr;
+	bool in_burst;       /* flush_dir.c counts it */
+	bool held;           /* removed by renaming into the holding directory */
+	bool stable;         /* one WRITE is enough: FILE_SYNC */
+	bool verf_set, verf_changed;
+	uint8_t verf[8];
+	unsigned extent;     /* the next WRITE begins in it, */
+	uint64_t done;       /* so many bytes behind its start */
+};
+
+struct burst;
+
+struct flush {
+	struct vfs *v;
+	pthread_t thread;
+
+	struct mutex lock; /* guards what follows */
+	struct cond wake;  /* the thread: a call is over, something is wanted */
+	struct cond moved; /* waiters: something got to the server, or stuck */
+	struct part *over, **over_end;
+	uint64_t force;    /* goal of the last flush_force() */
+	uint64_t pressure_until_ms;
+	uint64_t pause_until_ms; /* after a failure of the transport */
+	bool stop, keep, kicked;
+
+	/* The thread's own: */
+	struct burst *bursts;
+	unsigned jobs;       /* under way */
+	uint64_t bytes;      /* in WRITEs under way */
+};
+
+/* ---- flush_send.c; the flusher's thread ---- */
+
+void send_job(struct flush *f, struct wback_job *job);
+/* A call is over. Consumes @p. */
+void send_go_on(struct part *p);
+/* The sequence (vfs_touch()) of all that the job is about. */
+void touch_all(struct sending *s);
+
+/* ---- flush_dir.c: the changes under way in each directory ---- */
+
+/* A change in @dir is about to be sent. */
+void burst_begin(struct flush *f, uint64_t dir);
+/* It was not, or there is no answer. */
+void burst_cancel(struct flush *f, uint64_t dir);
+/* In a bracket: the reply to it; the directory's record is brought up to it. */
+int burst_end(struct flush *f, uint64_t dir, bool has_attr,
+	      const struct attr *post, const struct remote_pre *pre,
+	      const struct moment *when, struct meta_inode *ret);
+
+/* ---- flush_record.c ---- */
+
+/* The job's work is done on the server. Consumes @s and its job. */
+void record_done(struct sending *s);
+
+/* ---- conflict.c; block, and are rare ---- */
+
+/* Is the version that the change was based on, as @ref has it, not the one that
+ * the server has? */
+bool conflict_is_changed(const struct wback_ref *ref, const struct attr *now);
+
+/* Move the server's dir/name out of the way, under a name beside it, and note
+ * it. -ENOENT: it is gone by itself. */
+int conflict_move_aside(struct vfs *v, const struct wback_ref *dir,
+			const char *name);
+
+/* Keep a copy of the server's contents of @obj beside it, and note it. */
+int conflict_copy_aside(struct vfs *v, const struct wback_ref *obj);
+
+/* The server has lost the object of STORE @job: make it anew, if the log has all
+ * of its contents. *@ret its new handle. -ENODATA. */
+int conflict_make_anew(struct vfs *v, const struct wback_job *job,
+		       struct handle *ret);

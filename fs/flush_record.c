@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* flush_record.c: what the server said becomes what the cache knows, and in the
+ * same bracket the log lets go of it: a reader sees the one or the other.
+ */
+#include "flush_int.h"
+
+static int record_dir(struct sending *s)
+{
+	const struct remote_call *call = s->main;
+	struct meta_inode ignored;
+
+	return burst_end(s->f, s->job->dir.ino, call->has_dir_attr,
+			 &call->dir_attr, &call->pre, &s->when, &ignored);
+}
+
+static void record_make(struct sending *s)
+{
+	struct vfs *v = s->f->v;
+	const struct wback_job *job = s->job;
+	struct meta_inode d, i = {
+		.ino = job->obj.ino,
+		.parent = job->dir.ino,
+		.checked = s->when.stamp,
+		.attr = s->attr,
+		.server_mtime = s->attr.mtime,
+		.server_ctime = s->attr.ctime,
+		.handle = s->fh,
+	};
+
+	/* A directory that was made just now is empty, and we know it. */
+	if (S_ISDIR(job->attr.mode) && !job->again && !s->main->status)
+		i.flags |= META_COMPLETE;
+	(void)record_dir(s);
+	if (meta_put(v->meta, &i) == 0 &&
+	    meta_get(v->meta, job->dir.ino, &d) == 0)
+		(void)vfs_name_set(v, &d, job->name, &i);
+}
+
+/* In a bracket: what was said of the object. */
+static void record_object(struct sending *s, struct meta_inode *i)
+{
+	if (s->has_attr) {
+		vfs_merge(s->f->v, i, &s->attr, &s->when, true);
+	} else {
+		i->flags |= META_CTIME_OURS;
+		i->checked = 0;
+	}
+}
+
+static void record_link(struct sending *s)
+{
+	struct vfs *v = s->f->v;
+	const struct wback_job *job = s->job;
+	struct meta_inode d, i;
+
+	(void)record_dir(s);
+	if (meta_get(v->meta, job->obj.ino, &i) < 0)
+		return;
+	if (!s->has_attr)
+		i.attr.nlink++;
+	record_object(s, &i);
+	if (meta_put(v->meta, &i) == 0 && meta_get(v->meta, job->dir.ino, &d) == 0)
+		(void)vfs_name_set(v, &d, job->name, &i);
+}
+
+/* True: it was held, and nobody uses it any more. */
+static bool record_unlinked(struct vfs *v, uint64_t ino, bool held)
+{
+	struct meta_inode i;
+
+	if (ino == 0 || meta_get(v->meta, ino, &i) < 0)
+		return false;
+	(void)change_drop_link(v, &i);
+	if (held && !nodes_known(v->nodes, ino)) {
+		hold_release(v, &i);
+		return true;
+	}
+	return false;
+}
+
+static void record_remove(struct sending *s)
+{
+	struct vfs *v = s->f->v;
+	const struct wback_job *job = s->job;
+	struct meta_inode d;
+
+	if (s->in_burst)
+		(void)record_dir(s);
+	if (meta_get(v->meta, job->dir.ino, &d) == 0)
+		(void)vfs_name_unset(v, &d, job->name);
+	(void)record_unlinked(v, job->obj.ino, s->held);
+	if (s->held)
+		stats_add(&v->stats->held, 1);
+}
+
+static void record_rename(struct sending *s)
+{
+	struct vfs *v = s->f->v;
+	const struct wback_job *job = s->job;
+	const struct remote_call *call = s->main;
+	struct meta_inode d, i;
+
+	(void)record_dir(s);
+	if (job->dir.ino != job->newdir.ino)
+		(void)burst_end(s->f, job->newdir.ino, call->has_dir2_attr,
+				&call->dir2_attr, &call->pre2, &s->when, &d);
+	if (meta_get(v->meta, job->dir.ino, &d) == 0)
+		(void)vfs_name_unset(v, &d, job->name);
+	if (meta_get(v->meta, job->obj.ino, &i) == 0) {
+		i.parent = job->newdir.ino;
+		i.flags |= META_CTIME_OURS;
+		(void)meta_put(v->meta, &i);
+		if (meta_get(v->meta, job->newdir.ino, &d) == 0)
+			(void)vfs_name_set(v, &d, job->newname, &i);
+	}
+	(void)record_unlinked(v, job->replaced.ino, s->held);
+}
+
+static void record_store(struct sending *s)
+{
+	struct meta_inode i;
+
+	if (meta_get(s->f->v->meta, s->job->obj.ino, &i) < 0)
+		return;
+	if (s->fh.len)
+		i.handle = s->fh;
+	record_object(s, &i);
+	(void)meta_put(s->f->v->meta, &i);
+}
+
+static void (*const record[])(struct sending *s) = {
+	[JOB_MAKE] = record_make,     [JOB_LINK] = record_link,
+	[JOB_REMOVE] = record_remove, [JOB_RENAME] = record_rename,
+	[JOB_STORE] = record_store,
+};
+
+void record_done(struct sending *s)
+{
+	struct vfs *v = s->f->v;
+	struct wback_settled settled = { 0 };
+
+	touch_all(s);
+	meta_begin(v->meta);
+	record[s->job->kind](s);
+	wback_done(v->wback, s->job, s->fh.len ? &s->fh : NULL,
+		   s->has_attr ? &s->attr : NULL, &settled);
+	s->job = NULL;
+	view_settled(v, &settled);
+	meta_end(v->meta);
+}
