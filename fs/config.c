@@ -32,6 +32,8 @@ void config_init(struct config *c)
 		.write_bytes_max = LIMIT_IO_BYTES,
 		.listing_bytes = LISTING_BYTES,
 		.ac_ms = 30 * 1000,
+		.delay_ms = 30 * 1000,
+		.log_bytes_max = UINT64_C(4) << 30,
 	};
 }
 
@@ -52,6 +54,8 @@ void config_done(struct config *c)
 	free(c->mountpoint);
 	free(c->cachedir);
 	drop_areas(c);
+	for (unsigned i = 0; i < c->policies_n; i++)
+		free(c->policies[i].path);
 	*c = (struct config){ 0 };
 }
 
@@ -214,6 +218,7 @@ static int set_flag(struct config *c, const char *name, const char *value,
 		{ "hard", &c->soft, false }, { "soft", &c->soft, true },
 		{ "suid", &c->nosuid, false }, { "nosuid", &c->nosuid, true },
 		{ "dev", &c->nodev, false }, { "nodev", &c->nodev, true },
+		{ "steal", &c->steal_lease, true },
 		{ "exec", &c->noexec, false }, { "noexec", &c->noexec, true },
 	};
 
@@ -235,6 +240,7 @@ static int set_number(struct config *c, const char *name, const char *value,
 		{ "nconnect", &c->nconnect, 1, LIMIT_NCONNECT_MAX, 1 },
 		{ "timeo", &c->timeo_ms, 1, SECONDS_MAX, 100 },
 		{ "retrans", &c->retrans, 0, 1000, 1 },
+		{ "delay", &c->delay_ms, 0, LIMIT_DELAY_S, 1000 },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
@@ -347,6 +353,78 @@ static int set_notmp(struct config *c, const char *name, const char *value,
 	return 0;
 }
 
+/* The root, too, has a policy: that of all that no other names. */
+static int policy_path(const char *value, char **ret)
+{
+	if (value[0] != '/' || value[strspn(value, "/")])
+		return config_clean_path(value, ret);
+	*ret = strdup("/");
+	return *ret ? 0 : -ENOMEM;
+}
+
+/* through=PATH, back=PATH */
+static int set_policy(struct config *c, const char *name, const char *value,
+		      char **ret_why)
+{
+	CLEANUP_FREE char *path = NULL;
+	int r = policy_path(value, &path);
+
+	if (r == -EINVAL)
+		return why(ret_why, r,
+			   "option %s=%s: want an absolute path, seen from the "
+			   "root, without . and ..", name, value);
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < c->policies_n; i++)
+		if (strcmp(c->policies[i].path, path) == 0)
+			return why(ret_why, -EINVAL,
+				   "option %s=%s: %s=%s was given already",
+				   name, value, c->policies[i].through ?
+				   "through" : "back", path);
+	if (c->policies_n == LIMIT_POLICIES)
+		return why(ret_why, -EINVAL,
+			   "option %s=%s: more than %d paths with through= and "
+			   "back=", name, value, LIMIT_POLICIES);
+	c->policies[c->policies_n++] = (struct config_policy){
+		.path = STEAL_PTR(path), .through = name[0] == 't',
+	};
+	return 0;
+}
+
+static int set_fsync(struct config *c, const char *name, const char *value,
+		     char **ret_why)
+{
+	if (strcmp(value, "local") != 0 && strcmp(value, "server") != 0)
+		return why(ret_why, -EINVAL,
+			   "option fsync=%s: want 'local' or 'server'", value);
+	c->fsync_server = value[0] == 's';
+	return 0;
+}
+
+/* logsize=BYTES, with K, M or G behind the number. */
+static int set_logsize(struct config *c, const char *name, const char *value,
+		       char **ret_why)
+{
+	static const char units[] = "kmg";
+	const char *unit;
+	unsigned shift = 0;
+	char *end;
+	unsigned long long n;
+
+	errno = 0;
+	n = strtoull(value, &end, 10);
+	unit = *end ? strchr(units, *end | 0x20) : NULL;
+	if (unit)
+		shift = 10 * (unsigned)(unit - units + 1);
+	if (value[0] < '0' || value[0] > '9' || errno || end[unit != NULL] ||
+	    n > UINT64_MAX >> shift || n << shift < LIMIT_LOG_BYTES_MIN)
+		return why(ret_why, -EINVAL,
+			   "option logsize=%s: want a size of at least 16M, as "
+			   "in 512M or 4G", value);
+	c->log_bytes_max = n << shift;
+	return 0;
+}
+
 static int set_version(struct config *c, const char *name, const char *value,
 		       char **ret_why)
 {
@@ -404,6 +482,9 @@ static const struct {
 	{ "notmp", false, set_notmp }, { "vers", true, set_version },
 	{ "nfsvers", true, set_version }, { "proto", true, set_proto },
 	{ "mountproto", true, set_proto }, { "udp", false, set_proto },
+	{ "through", true, set_policy }, { "back", true, set_policy },
+	{ "delay", true, set_number }, { "fsync", true, set_fsync },
+	{ "logsize", true, set_logsize }, { "steal", false, set_flag },
 	{ "sec", true, set_sec }, { "remount", false, set_remount },
 };
 

@@ -15,6 +15,8 @@ enum {
 	LIMIT_LISTING_PAGES = 8,
 	LIMIT_IO_BYTES = 1024 * 1024, /* libnfs refuses larger replies */
 	LIMIT_TMP_AREAS = 32,
+	LIMIT_POLICIES = 32,
+	LIMIT_DELAY_S = 24 * 60 * 60,
 	/* A revalidation that takes longer is given up and what is known is
 	 * served: the server counts as away. */
 	LIMIT_REVALIDATE_MS = 5000,
@@ -23,6 +25,7 @@ enum {
 };
 
 #define CONFIG_AC_FOREVER UINT32_MAX
+#define LIMIT_LOG_BYTES_MIN (UINT64_C(16) << 20)
 
 enum area_kind { AREA_DIR, AREA_TMPFS };
 
@@ -30,6 +33,13 @@ struct config_area {
 	char *path;          /* below the root, "/var/tmp/portage" */
 	enum area_kind kind;
 	char *dir;           /* AREA_DIR: where it lies; NULL: in the cache */
+};
+
+/* Everything at @path and below, up to a deeper policy's path. */
+struct config_policy {
+	char *path;   /* below the root, "/usr"; or "/", the root itself */
+	bool through; /* changes are acknowledged when the server has them; else
+		       * when this machine has them */
 };
 
 struct config {
@@ -47,6 +57,12 @@ struct config {
 	unsigned ac_ms;             /* trust window; CONFIG_AC_FOREVER */
 	struct config_area areas[LIMIT_TMP_AREAS];
 	unsigned areas_n;
+	struct config_policy policies[LIMIT_POLICIES]; /* no two of one path */
+	unsigned policies_n; /* where none holds, changes are written back */
+	unsigned delay_ms;   /* how long a change waits before it is sent */
+	uint64_t log_bytes_max;
+	bool fsync_server; /* fsync(2) waits for the server; else for our disk */
+	bool steal_lease;  /* write though another does: lease.h */
 	bool areas_given; /* -o tmp= was used: the defaults are not */
 	bool sloppy;      /* mount(8)'s -s: unknown options are passed over */
 };

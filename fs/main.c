@@ -43,6 +43,11 @@ static const char help[] =
 	"                         given again; default: /tmp and where portage\n"
 	"                         builds, /var/tmp/portage\n"
 	"           notmp         no tmp areas\n"
+	"           through=PATH back=PATH  changes there wait for the server, or\n"
+	"                         are sent to it later; may be given again\n"
+	"           delay=SECONDS logsize=SIZE fsync=local|server  when they are\n"
+	"                         sent, how many may wait, what fsync waits for\n"
+	"           steal         write though another machine says it does\n"
 	"\n"
 	"All of it, and the exit statuses: man nfsrootfs\n";
 

@@ -44,6 +44,10 @@ static void test_defaults(void **state)
 	assert_int_equal(c.timeo_ms, 60000);
 	assert_int_equal(c.areas_n, 0);
 	assert_false(c.areas_given);
+	assert_int_equal(c.policies_n, 0);
+	assert_int_equal(c.delay_ms, 30000);
+	assert_int_equal(c.log_bytes_max, UINT64_C(4) << 30);
+	assert_false(c.fsync_server || c.steal_lease);
 	config_done(&c);
 }
 
@@ -194,6 +198,86 @@ static void test_area_limit(void **state)
 	config_done(&c);
 }
 
+static void test_policies(void **state)
+{
+	struct config c;
+
+	accepts("through=/,back=//usr/,through=/etc,back=/usr/local", &c);
+	assert_int_equal(c.policies_n, 4);
+	assert_string_equal(c.policies[0].path, "/");
+	assert_true(c.policies[0].through);
+	assert_string_equal(c.policies[1].path, "/usr");
+	assert_false(c.policies[1].through);
+	assert_string_equal(c.policies[2].path, "/etc");
+	assert_true(c.policies[2].through);
+	assert_string_equal(c.policies[3].path, "/usr/local");
+	assert_false(c.policies[3].through);
+	config_done(&c);
+	accepts("back=//", &c);
+	assert_string_equal(c.policies[0].path, "/");
+	config_done(&c);
+
+	refuses("through", -EINVAL, "needs a value");
+	refuses("through=", -EINVAL, "through=: want an absolute path");
+	refuses("back=usr", -EINVAL, "back=usr: want an absolute path");
+	refuses("through=/a/../b", -EINVAL, "without . and ..");
+	refuses("through=/.", -EINVAL, "without . and ..");
+	refuses("through=/a,through=/a/", -EINVAL, "through=/a was given");
+	refuses("through=/,back=/", -EINVAL, "back=/: through=/ was given");
+}
+
+static void test_policy_limit(void **state)
+{
+	struct config c;
+	char option[32];
+
+	config_init(&c);
+	for (int i = 0; i < LIMIT_POLICIES; i++) {
+		(void)snprintf(option, sizeof(option), "through=/a%d", i);
+		assert_int_equal(config_set_options(&c, option, NULL), 0);
+	}
+	assert_int_equal(config_set_options(&c, "back=/more", NULL), -EINVAL);
+	config_done(&c);
+}
+
+static void test_write_back(void **state)
+{
+	struct config c;
+
+	accepts("delay=0,fsync=server,logsize=16M,steal", &c);
+	assert_int_equal(c.delay_ms, 0);
+	assert_true(c.fsync_server && c.steal_lease);
+	assert_int_equal(c.log_bytes_max, 16 << 20);
+	config_done(&c);
+	accepts("delay=86400,fsync=server,fsync=local,logsize=2g", &c);
+	assert_int_equal(c.delay_ms, 86400000);
+	assert_false(c.fsync_server);
+	assert_int_equal(c.log_bytes_max, UINT64_C(2) << 30);
+	config_done(&c);
+	accepts("logsize=16384K", &c);
+	assert_int_equal(c.log_bytes_max, 16 << 20);
+	config_done(&c);
+	accepts("logsize=16777216", &c);
+	assert_int_equal(c.log_bytes_max, 16 << 20);
+	config_done(&c);
+
+	refuses("delay=86401", -EINVAL, "from 0 to 86400");
+	refuses("delay=soon", -EINVAL, "whole number");
+	refuses("fsync=", -EINVAL, "'local' or 'server'");
+	refuses("fsync=never", -EINVAL, "'local' or 'server'");
+	refuses("steal=1", -EINVAL, "takes no value");
+	refuses("logsize=", -EINVAL, "at least 16M");
+	refuses("logsize=M", -EINVAL, "at least 16M");
+	refuses("logsize=16777215", -EINVAL, "at least 16M");
+	refuses("logsize=15M", -EINVAL, "at least 16M");
+	refuses("logsize=4T", -EINVAL, "at least 16M");
+	refuses("logsize=4GB", -EINVAL, "at least 16M");
+	refuses("logsize=-4G", -EINVAL, "at least 16M");
+	refuses("logsize=1.5G", -EINVAL, "at least 16M");
+	refuses("logsize=17179869184G", -EINVAL, "at least 16M");
+	refuses("logsize=99999999999999999999", -EINVAL, "at least 16M");
+}
+
 static void source_is(const char *source, const char *host, const char *path)
 {
 	struct config c;
@@ -246,4 +330,6 @@ RUN_TESTS(cmocka_unit_test(test_defaults), cmocka_unit_test(test_nfs_names),
 	  cmocka_unit_test(test_sizes_are_made_to_fit),
 	  cmocka_unit_test(test_without_effect), cmocka_unit_test(test_refused),
 	  cmocka_unit_test(test_sloppy), cmocka_unit_test(test_areas),
-	  cmocka_unit_test(test_area_limit), cmocka_unit_test(test_source))
+	  cmocka_unit_test(test_area_limit), cmocka_unit_test(test_policies),
+	  cmocka_unit_test(test_policy_limit),
+	  cmocka_unit_test(test_write_back), cmocka_unit_test(test_source))
