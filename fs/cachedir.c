@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <dirent.h>
@@ -239,6 +240,7 @@ void cachedir_undo(const struct cachedir *d)
 	    unlinkat(d->fd, "tmp", AT_REMOVEDIR) < 0)
 		return;
 	(void)unlinkat(d->fd, "about", 0);
+	(void)unlinkat(d->fd, "id", 0);
 	(void)unlinkat(d->fd, "lock", 0);
 	(void)rmdir(d->path);
 }
@@ -294,26 +296,34 @@ static int about_read(int dir_fd, struct about *ret)
 }
 
 /* Replaced as a whole and synced: half of it would be taken for damage. */
-static int about_write(int dir_fd, const char *server, const char *mountpoint)
+static int write_file(int dir_fd, const char *name, const char *text)
 {
-	CLEANUP_FCLOSE FILE *f = NULL;
 	CLEANUP_CLOSE int fd =
-		openat(dir_fd, "about.new",
+		openat(dir_fd, "new",
 		       O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
 		       0600);
+	size_t len = strlen(text);
+	ssize_t n;
 
 	if (fd < 0)
 		return -errno;
-	f = fdopen(fd, "w");
-	if (!f)
-		return -errno;
-	(void)steal_fd(&fd);
-	if (fprintf(f, ABOUT_MAGIC "%d\nserver %s\nmountpoint %s\n",
-		    ABOUT_VERSION, server, mountpoint) < 0 ||
-	    fflush(f) != 0 || fsync(fileno(f)) < 0 ||
-	    renameat(dir_fd, "about.new", dir_fd, "about") < 0)
+	n = write(fd, text, len);
+	if (n >= 0 && (size_t)n < len)
+		return -ENOSPC;
+	if (n < 0 || fsync(fd) < 0 ||
+	    renameat(dir_fd, "new", dir_fd, name) < 0 || fsync(dir_fd) < 0)
 		return -errno;
 	return 0;
+}
+
+static int about_write(int dir_fd, const char *server, const char *mountpoint)
+{
+	CLEANUP_FREE char *text = NULL;
+
+	if (asprintf(&text, ABOUT_MAGIC "%d\nserver %s\nmountpoint %s\n",
+		     ABOUT_VERSION, server, mountpoint) < 0)
+		return text = NULL, -ENOMEM;
+	return write_file(dir_fd, "about", text);
 }
 
 static int check_about(const struct config *c, const struct cachedir *d,
@@ -433,6 +443,40 @@ int cachedir_find(const struct config *c, struct cachedir *ret, char **ret_why)
 			   c->mountpoint);
 	}
 	return open_export(base_fd, base, name, false, ret, ret_why);
+}
+
+/* ---- id ---- */
+
+static int read_id(int dir_fd, char ret[CACHEDIR_ID_BYTES])
+{
+	CLEANUP_CLOSE int fd =
+		openat(dir_fd, "id", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	char id[CACHEDIR_ID_BYTES] = { 0 };
+
+	if (fd < 0)
+		return -errno;
+	if (read(fd, id, CACHEDIR_ID_BYTES) != CACHEDIR_ID_BYTES ||
+	    strspn(id, "0123456789abcdef") != CACHEDIR_ID_BYTES - 1)
+		return -ENOENT; /* not ours: as good as none */
+	id[CACHEDIR_ID_BYTES - 1] = '\0'; /* the line's end */
+	memcpy(ret, id, sizeof(id));
+	return 0;
+}
+
+int cachedir_id(const struct cachedir *d, char ret[CACHEDIR_ID_BYTES])
+{
+	char line[CACHEDIR_ID_BYTES + 1];
+	uint64_t n[2];
+	int r = read_id(d->fd, ret);
+
+	if (r != -ENOENT)
+		return r;
+	if (getrandom(n, sizeof(n), 0) != sizeof(n))
+		return -errno;
+	(void)snprintf(line, sizeof(line), "%016llx%016llx\n",
+		       (unsigned long long)n[0], (unsigned long long)n[1]);
+	r = write_file(d->fd, "id", line);
+	return r < 0 ? r : read_id(d->fd, ret);
 }
 
 char *cachedir_meta_path(const struct cachedir *d)

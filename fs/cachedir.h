@@ -4,6 +4,7 @@
  *   DIR/EXPORT/           DIR: /var/cache/nfsrootfs or -o cachedir=
  *     about               format version, server, last mount point; text
  *     lock                held (flock) while the export is mounted
+ *     id                  32 hex digits: names this directory to others (lease.h)
  *     meta/               the metadata cache (cache/meta.h)
  *     tmp/AREA/           the contents of the tmp areas
  *
@@ -51,6 +52,12 @@ void cachedir_undo(const struct cachedir *d);
 /* The error of meta_open() on the metadata cache in it, as a sentence. */
 char *cachedir_meta_why(const struct cachedir *d, int err);
 enum exitcode cachedir_exitcode(int err);
+
+enum { CACHEDIR_ID_BYTES = 33 }; /* with the NUL */
+
+/* What tells this directory from all others, on any machine: chosen by chance
+ * when it is first asked for, the same ever after. */
+int cachedir_id(const struct cachedir *d, char ret[CACHEDIR_ID_BYTES]);
 
 /* Paths in it, malloc'ed. */
 char *cachedir_meta_path(const struct cachedir *d);

@@ -181,6 +181,35 @@ static void test_undo(void **state)
 	config_done(&c);
 }
 
+static void test_id(void **state)
+{
+	char first[CACHEDIR_ID_BYTES], id[CACHEDIR_ID_BYTES], path[700];
+	struct cachedir d = CACHEDIR_INIT;
+	char *why = NULL;
+	struct config c;
+
+	config_for(&c, *state, "/mnt/x");
+	assert_int_equal(cachedir_open(&c, &d, &why), 0);
+	assert_int_equal(cachedir_id(&d, first), 0);
+	assert_int_equal(strspn(first, "0123456789abcdef"), 32);
+	assert_int_equal(strlen(first), 32);
+	cachedir_close(&d);
+	assert_int_equal(cachedir_open(&c, &d, &why), 0);
+	assert_int_equal(cachedir_id(&d, id), 0);
+	assert_string_equal(id, first);
+
+	/* One that cannot have been ours is replaced by another. */
+	(void)snprintf(path, sizeof(path), "%s/id", d.path);
+	assert_int_equal(truncate(path, 20), 0);
+	assert_int_equal(cachedir_id(&d, id), 0);
+	assert_int_equal(strlen(id), 32);
+	assert_string_not_equal(id, first);
+	assert_int_equal(cachedir_id(&d, first), 0);
+	assert_string_equal(id, first);
+	cachedir_close(&d);
+	config_done(&c);
+}
+
 RUN_TESTS(RUN_TEST_DIR(test_layout), RUN_TEST_DIR(test_find),
 	  RUN_TEST_DIR(test_about), RUN_TEST_DIR(test_unsafe),
-	  RUN_TEST_DIR(test_undo))
+	  RUN_TEST_DIR(test_undo), RUN_TEST_DIR(test_id))
