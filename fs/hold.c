@@ -245,6 +245,7 @@ void hold_close(struct vfs *v)
 		meta_end(v->meta);
 		if (i.handle.len == 0)
 			continue; /* below another filesystem's: left, empty */
+		/* Refused while the lease is in it, which then removes both. */
 		call = remote_call_new(REMOTE_RMDIR, &i.handle, HOLD_NAME);
 		if (call)
 			vfs_submit(v, call, NULL, NULL);

@@ -21,14 +21,11 @@
  */
 #pragma once
 
+#include "hold.h"
 #include "node.h"
 #include "vfs.h"
 #include "../cache/msg.h"
 #include "../cache/wback.h"
-
-/* The directory at the root of each of the server's filesystems where unlinked
- * files stay while they may be open. Not visible through the mount. */
-#define HOLD_NAME ".nfsrootfs"
 
 enum { CHANGED_SLOTS = 4096, PINS_MAX = 256, HOLD_DIRS_MAX = 32 };
 
