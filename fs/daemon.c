@@ -4,13 +4,19 @@
  *
  *   runtime   the files under /run/nfsrootfs are removed last: as long as they
  *             are there somebody may wait for this process
- *   remote    the server; meta, the cache; vfs over both
+ *   remote    the server; meta, the cache
+ *   lease     says on the server that we write; before the vfs looks at the
+ *             root, whose times it changes; not on a read-only mount
+ *   vfs       over remote and meta
  *   front     the mount in the kernel, and the thread that serves it
  *   areas     made through the mount; undone while it is still served
  *   control   answers from all of the above: on last, off first
  *
  * States, under `lock`, since a signal means something else in each:
  *   OPENING   nothing is mounted yet: a signal ends the process at once
+ *   LEASING   nor here, but the server is told that we write: a signal breaks
+ *             off what waits for the server, so that this can be taken back; a
+ *             second one ends the process
  *   MOUNTING  mounted, areas being made through it: a signal breaks the
  *             connection, so that whoever waits in it (this process) wakes
  *   SERVING   a signal unmounts; a second one breaks the connection
@@ -32,6 +38,7 @@
 #include "../cache/msg.h"
 #include "control.h"
 #include "fuse_session.h"
+#include "lease.h"
 #include "mountinfo.h"
 #include "probe.h"
 #include "runtime.h"
@@ -41,7 +48,7 @@
 #define PR_SET_IO_FLUSHER 57
 #endif
 
-enum state { OPENING, MOUNTING, SERVING, CLOSING, ENDED };
+enum state { OPENING, LEASING, MOUNTING, SERVING, CLOSING, ENDED };
 
 struct daemon {
 	struct config *config;
@@ -57,6 +64,7 @@ struct daemon {
 	struct remote *remote;
 	struct handle root;
 	struct meta *meta;
+	struct lease *lease; /* NULL: read-only */
 	struct vfs *vfs;
 	struct fuse_front *front;
 	pthread_t runner;
@@ -72,6 +80,12 @@ static void on_signal(struct daemon *d)
 	mutex_lock(&d->lock);
 	d->signals_n++;
 	switch (d->state) {
+	case LEASING:
+		if (d->signals_n == 1) {
+			remote_retry_give_up(d->remote);
+			break;
+		}
+		/* fall through */
 	case OPENING:
 	case CLOSING:
 		runtime_remove(d->config->mountpoint);
@@ -245,6 +259,44 @@ static void cache_close(struct daemon *d)
 	meta_close(d->meta);
 }
 
+static enum exitcode lease_open(struct daemon *d)
+{
+	const struct config *c = d->config;
+	CLEANUP_FREE char *why = NULL;
+	char id[CACHEDIR_ID_BYTES];
+	int r;
+
+	if (c->read_only)
+		return EXITCODE_OK;
+	r = cachedir_id(d->cache, id);
+	if (r < 0) {
+		msg_error("cache directory %s: %s", d->cache->path,
+			  msg_strerror(r));
+		return EXITCODE_CACHE_WRITE;
+	}
+	enter(d, LEASING);
+	r = lease_take(d->remote, &d->root, id, c->mountpoint, c->steal_lease,
+		       &d->lease, &why);
+	if (r == 0)
+		return EXITCODE_OK;
+	enter(d, CLOSING);
+	if (asked_to_end(d))
+		return EXITCODE_INTERRUPTED;
+	if (r == -EBUSY)
+		msg_error("%s %s", c->source, why ? why : msg_strerror(r));
+	else
+		msg_error("%s: the lease that says who writes cannot be "
+			  "written (.nfsrootfs/lease there): %s; to read only: "
+			  "-o ro", c->source, msg_strerror(r));
+	return r == -EBUSY ? EXITCODE_LEASED : EXITCODE_FAILED;
+}
+
+static void lease_close(struct daemon *d)
+{
+	enter(d, CLOSING); /* from LEASING, when what came next failed */
+	lease_drop(d->lease);
+}
+
 static enum exitcode files_open(struct daemon *d)
 {
 	int r = vfs_open(d->config, d->meta, d->remote, &d->root, &d->stats,
@@ -252,8 +304,9 @@ static enum exitcode files_open(struct daemon *d)
 
 	if (r == 0)
 		return EXITCODE_OK;
-	msg_error("%s: the root directory cannot be read: %s",
-		  d->config->source, msg_strerror(r));
+	if (!asked_to_end(d))
+		msg_error("%s: the root directory cannot be read: %s",
+			  d->config->source, msg_strerror(r));
 	return EXITCODE_FAILED;
 }
 
@@ -404,6 +457,7 @@ static const struct layer {
 	{ runtime_open, runtime_close },
 	{ server_open, server_close },
 	{ cache_open, cache_close },
+	{ lease_open, lease_close },
 	{ files_open, files_close },
 	{ front_open, front_close },
 	{ local_areas_open, local_areas_close },

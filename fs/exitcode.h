@@ -31,6 +31,7 @@ enum exitcode {
 	EXITCODE_SQUASHED = 54,
 	EXITCODE_READ_ONLY = 55, /* the export; mount with -o ro */
 	EXITCODE_NO_NFS3 = 56,   /* the server does not speak NFSv3 */
+	EXITCODE_LEASED = 57,    /* another client has it mounted for writing */
 
 	EXITCODE_CACHE_REMOTE = 60, /* cache directory on a network or FUSE fs */
 	EXITCODE_CACHE_WRITE = 61,  /* not writable */
