@@ -18,6 +18,13 @@ void flush_close(struct flush *f);
  * Returns the goal, for the next two. Stuck changes are tried once more. */
 uint64_t flush_force(struct flush *f);
 
+/* From any thread: the mount is about to be closed, and nobody waits for what is
+ * pending; the next mount sends it. flush_wait() returns -ECANCELED from now
+ * on, and flush_close() gives up calls that a server does not answer. Nothing
+ * else changes: while the mount lives, changes are sent as before.
+ * flush_force() takes it back. */
+void flush_keep(struct flush *f);
+
 struct flush_progress {
 	bool reached;            /* all up to the goal is on the server, but for
 				  * what is stuck */
@@ -30,7 +37,8 @@ void flush_get_progress(struct flush *f, uint64_t goal,
 			struct flush_progress *ret);
 
 /* Until the goal is reached. 0; -errno of what is stuck; -EINTR by @intr (may be
- * NULL); -EAGAIN when clock_ms() reached @deadline_ms (0: none). */
+ * NULL); -EAGAIN when clock_ms() reached @deadline_ms (0: none); -ECANCELED
+ * after flush_keep(). */
 int flush_wait(struct flush *f, uint64_t goal, struct remote_intr *intr,
 	       uint64_t deadline_ms);
 

@@ -48,6 +48,18 @@ void vfs_close(struct vfs *v);
  * is mounted on or beneath it. Lookups of it are answered from the cache. */
 int vfs_pin_path(struct vfs *v, const char *path);
 
+/* The path of @name in @dir, from the root ("/etc/motd"), as far as is known
+ * without asking the server; @name NULL: of @dir itself, which may then be any
+ * inode. The names of its ancestors are searched for in the cache and the
+ * overlay. -ENOENT: it is not known, or has no name any more. Malloc'ed. Does
+ * not wait. */
+int vfs_path_of(struct vfs *v, uint64_t dir, const char *name, char **ret);
+
+/* wback_drop() of a change that is stuck, or of a copy that shall no longer be
+ * listed: what was changed locally is given up for what the server has.
+ * -ENOENT: there is no trouble of that number. Does not wait. */
+int vfs_drop_change(struct vfs *v, uint64_t id);
+
 /* Each success of a function with a vfs_entry is one reference of the kernel's
  * on entry.ino, given back by vfs_forget(). A name known to be absent is
  * success with ino 0. */

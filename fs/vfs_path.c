@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* vfs_path.c: what conflicts need of the vfs: the path of a name, and giving a
+ * change up. People read paths, and programs open them; all else here goes by
+ * inode numbers, so a path is put together from what is known, by searching
+ * each directory's own name in its parent.
+ */
+#include "vfs_int.h"
+
+/* Deeper than PATH_MAX reaches, but bounded: the cache may be damaged, and its
+ * parents lead in a circle. */
+enum { DEPTH_MAX = 2048 };
+
+struct own_name {
+	uint64_t ino;
+	char name[NAME_BYTES_MAX + 1];
+};
+
+static int own_name_fn(void *arg, uint64_t offset, const char *name,
+		       const struct meta_name *n)
+{
+	struct own_name *s = arg;
+
+	(void)offset;
+	if (n->ino != s->ino || n->absent)
+		return 0;
+	strcpy(s->name, name);
+	return 1;
+}
+
+/* In a bracket: the directory that @ino is in, and its name there. */
+static int step_up(struct vfs *v, uint64_t ino, uint64_t *ret_parent,
+		   struct own_name *ret)
+{
+	struct meta_inode i;
+	int r = meta_get(v->meta, ino, &i);
+
+	if (r < 0)
+		return r;
+	if (i.flags & META_REMOVED)
+		return -ENOENT;
+	ret->ino = ino;
+	r = meta_names(v->meta, i.parent, 0, own_name_fn, ret);
+	if (r == 1)
+		*ret_parent = i.parent;
+	return r == 1 ? 0 : r < 0 ? r : -ENOENT;
+}
+
+/* "/@name" in front of *@path, which is malloc'ed or NULL. */
+static int put_before(const char *name, char **path)
+{
+	char *longer;
+
+	if (asprintf(&longer, "/%s%s", name, *path ? *path : "") < 0)
+		return -ENOMEM;
+	free(*path);
+	*path = longer;
+	return 0;
+}
+
+int vfs_path_of(struct vfs *v, uint64_t dir, const char *name, char **ret)
+{
+	CLEANUP_FREE char *path = NULL;
+	struct own_name own;
+	int r = name ? put_before(name, &path) : 0;
+
+	meta_begin(v->meta);
+	for (unsigned n = 0; r == 0 && dir != META_ROOT; n++) {
+		r = n == DEPTH_MAX ? -ENOENT : step_up(v, dir, &dir, &own);
+		if (r == 0)
+			r = put_before(own.name, &path);
+	}
+	meta_end(v->meta);
+	if (r == 0 && !path) /* the root itself */
+		r = put_before("", &path);
+	if (r == 0)
+		*ret = STEAL_PTR(path);
+	return r;
+}
+
+int vfs_drop_change(struct vfs *v, uint64_t id)
+{
+	struct wback_settled settled;
+	int r;
+
+	if (!v->wback)
+		return -ENOENT;
+	meta_begin(v->meta);
+	r = wback_drop(v->wback, id, &settled);
+	meta_end(v->meta);
+	return r;
+}
