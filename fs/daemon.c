@@ -433,7 +433,7 @@ static enum exitcode answers_open(struct daemon *d)
 	d->status = (struct status_source){
 		.config = d->config, .cache = d->cache, .areas = &d->areas,
 		.stats = &d->stats, .meta = d->meta, .remote = d->remote,
-		.since = time(NULL),
+		.vfs = d->vfs, .since = time(NULL),
 	};
 	r = control_open(d->config->mountpoint, status_answer, &d->status,
 			 &d->control);

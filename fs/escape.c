@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* escape.c: readable file names for texts, one to one. */
+/* escape.c: readable file names for texts, and texts without control
+ * characters, one to one.
+ */
 #include "escape.h"
 
 #include <string.h>
@@ -42,4 +44,33 @@ void escape_name(const char *text, char ret[ESCAPE_BYTES])
 		n += strlen(one);
 	}
 	ret[n] = '\0';
+}
+
+void escape_text(const char *text, FILE *out)
+{
+	for (; *text; text++) {
+		unsigned c = (uint8_t)*text;
+
+		if (c < 0x20 || c == '\\' || c == 0x7f)
+			(void)fprintf(out, "\\%03o", c);
+		else
+			(void)fputc(*text, out);
+	}
+}
+
+void unescape_text(char *text)
+{
+	char *to = text;
+
+	for (const char *p = text; *p; p++) {
+		if (p[0] == '\\' && p[1] >= '0' && p[1] <= '3' &&
+		    p[2] >= '0' && p[2] <= '7' && p[3] >= '0' && p[3] <= '7') {
+			*to++ = (char)((p[1] - '0') << 6 | (p[2] - '0') << 3 |
+				       (p[3] - '0'));
+			p += 3;
+		} else {
+			*to++ = *p;
+		}
+	}
+	*to = '\0';
 }

@@ -8,12 +8,14 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "drain.h"
 #include "json.h"
 
 struct view {
 	const struct status_source *s;
 	struct remote_info remote;
 	struct meta_stats meta;
+	struct wback_stats log; /* all 0 without one */
 	uint64_t calls, requests, rss_bytes;
 	bool away;
 	char options[256];
@@ -52,6 +54,8 @@ static void look(const struct status_source *s, struct view *ret)
 	*ret = (struct view){ .s = s };
 	remote_get_info(s->remote, &ret->remote);
 	meta_get_stats(s->meta, &ret->meta);
+	if (s->wback)
+		wback_get_stats(s->wback, &ret->log);
 	ret->away = remote_retry_is_away(s->remote);
 	ret->rss_bytes = rss_bytes();
 	describe_options(s->config, ret->options, sizeof(ret->options));
@@ -145,6 +149,22 @@ static void json_local(struct json *j, const struct view *v)
 	json_object_end(j);
 }
 
+static void json_log(struct json *j, const struct wback_stats *l)
+{
+	json_object(j, "log");
+	json_uint(j, "changes", l->ops);
+	json_uint(j, "inodes", l->inodes);
+	json_uint(j, "data_bytes", l->data_bytes);
+	json_uint(j, "bytes_on_disk", l->log_bytes);
+	json_uint(j, "oldest_ms", l->oldest_ms);
+	json_uint(j, "stuck", l->stuck);
+	json_uint(j, "copies", l->copies);
+	json_uint(j, "cancelled", l->cancelled);
+	json_uint(j, "replayed", l->replayed);
+	json_bool(j, "disk_full", l->full);
+	json_object_end(j);
+}
+
 static void write_json(const struct view *v, FILE *out)
 {
 	const struct status_source *s = v->s;
@@ -164,6 +184,7 @@ static void write_json(const struct view *v, FILE *out)
 	json_string(j, "options", v->options);
 	json_server(j, v);
 	json_local(j, v);
+	json_log(j, &v->log);
 	json_array(j, "areas");
 	for (unsigned i = 0; i < s->areas->n; i++) {
 		const struct area *a = &s->areas->list[i];
@@ -251,6 +272,40 @@ static void text_cache(const struct view *v, FILE *out)
 			      stats_get(&s->bad_replies));
 }
 
+static void text_log(const struct wback_stats *l, FILE *out)
+{
+	(void)fprintf(out, "  log          ");
+	if (l->ops)
+		(void)fprintf(out,
+			      "%" PRIu64 " changes of %" PRIu64 " files and %"
+			      PRIu64 " KiB to be sent, the oldest %" PRIu64
+			      " s old",
+			      l->ops, l->inodes, l->data_bytes / 1024,
+			      l->oldest_ms / 1000);
+	else
+		(void)fputs("the server has everything", out);
+	(void)fprintf(out,
+		      "; %" PRIu64 " cancelled in all; %" PRIu64
+		      " KiB on disk\n",
+		      l->cancelled, l->log_bytes / 1024);
+	if (l->stuck)
+		(void)fprintf(out,
+			      "               %" PRIu64
+			      " REFUSED by the server: see nfsrootfs "
+			      "conflicts\n",
+			      l->stuck);
+	if (l->copies)
+		(void)fprintf(out,
+			      "               %" PRIu64
+			      " files were changed on the server, too: see "
+			      "nfsrootfs conflicts\n",
+			      l->copies);
+	if (l->full)
+		(void)fputs("               the local disk is FULL: "
+			    "write-through until there is room\n",
+			    out);
+}
+
 static void write_text(const struct view *v, FILE *out)
 {
 	const struct status_source *s = v->s;
@@ -267,6 +322,8 @@ static void write_text(const struct view *v, FILE *out)
 		      v->away ? "; AWAY: what is not known waits for it" : "");
 	text_counts(v, out);
 	text_cache(v, out);
+	if (s->wback)
+		text_log(&v->log, out);
 	for (unsigned i = 0; i < s->areas->n; i++)
 		(void)fprintf(out, "  tmp area     %s in %s\n",
 			      s->areas->list[i].path,
@@ -284,7 +341,7 @@ int status_answer(void *arg, const char *request, FILE *out)
 
 	if (strcmp(request, "status text") != 0 &&
 	    strcmp(request, "status json") != 0)
-		return -EINVAL;
+		return drain_answer(arg, request, out);
 	look(arg, &v);
 	if (strcmp(request, "status json") == 0)
 		write_json(&v, out);

@@ -4,8 +4,9 @@
 
 #include <time.h>
 
+#include "../cache/wback.h"
 #include "area.h"
-#include "vfs.h"
+#include "flush.h"
 
 /* All that is shown. Nothing is owned; counters are read while they change. */
 struct status_source {
@@ -15,9 +16,12 @@ struct status_source {
 	const struct stats *stats;
 	struct meta *meta;
 	struct remote *remote; /* the retry layer, on top */
+	struct vfs *vfs;
+	struct wback *wback;   /* these two are NULL when nothing is written */
+	struct flush *flush;   /* back: mounted ro */
 	time_t since;
 };
 
 /* A control_answer_fn; @arg is a struct status_source. Requests: "status text",
- * "status json". */
+ * "status json", and those of drain.h. */
 int status_answer(void *arg, const char *request, FILE *out);
