@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../cache/msg.h"
+#include "mountinfo.h"
 
 enum exitcode command_usage(const char *fmt, ...)
 {
@@ -76,4 +77,46 @@ int command_mountpoint(const char *path, char **ret)
 		return -ENOMEM;
 	*ret = real;
 	return 0;
+}
+
+enum exitcode command_mounts(struct mountinfo *ret)
+{
+	int r = mountinfo_read("/proc/self/mountinfo", ret);
+
+	if (r == 0)
+		return EXITCODE_OK;
+	msg_error("/proc/self/mountinfo: %s", msg_strerror(r));
+	return EXITCODE_SYSTEM;
+}
+
+/* The longest that is ours: a path in a tmp area stands for its mount. */
+static const struct mountinfo_entry *find_around(const struct mountinfo *m,
+						 const char *path)
+{
+	const struct mountinfo_entry *found = NULL;
+
+	for (size_t i = 0; i < m->n; i++) {
+		const struct mountinfo_entry *e = &m->entries[i];
+
+		if (mountinfo_is_ours(e) && path_is_beneath(path, e->where) &&
+		    (!found || strlen(e->where) >= strlen(found->where)))
+			found = e;
+	}
+	return found;
+}
+
+const struct mountinfo_entry *command_find_mount(const struct mountinfo *m,
+						 const char *path, bool within)
+{
+	const struct mountinfo_entry *e = NULL;
+	CLEANUP_FREE char *where = NULL;
+	int r = command_mountpoint(path, &where);
+
+	if (r == 0)
+		e = within ? find_around(m, where) : mountinfo_at(m, where);
+	if (e && mountinfo_is_ours(e))
+		return e;
+	msg_error("%s is not mounted by nfsrootfs%s%s", path,
+		  r < 0 ? ": " : "", r < 0 ? msg_strerror(r) : "");
+	return NULL;
 }

@@ -13,6 +13,8 @@ enum exitcode command_umount(int argc, char **argv);
 enum exitcode command_status(int argc, char **argv);
 enum exitcode command_discard(int argc, char **argv);
 enum exitcode command_probe(int argc, char **argv);
+enum exitcode command_sync(int argc, char **argv);
+enum exitcode command_conflicts(int argc, char **argv);
 
 /* ---- what several of them need ---- */
 
@@ -29,3 +31,14 @@ enum exitcode command_need_root(const char *what);
  * asking what is mounted there, which may not answer. Need not exist.
  * malloc'ed. */
 int command_mountpoint(const char *path, char **ret);
+
+struct mountinfo;
+struct mountinfo_entry;
+
+/* /proc/self/mountinfo, or a message and EXITCODE_SYSTEM. */
+enum exitcode command_mounts(struct mountinfo *ret);
+
+/* The mount of ours at @path or, with @within, that @path lies in; or NULL, and
+ * a message. */
+const struct mountinfo_entry *command_find_mount(const struct mountinfo *m,
+						 const char *path, bool within);

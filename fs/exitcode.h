@@ -19,10 +19,10 @@ enum exitcode {
 	EXITCODE_NO_MOUNTPOINT = 43,
 	EXITCODE_MOUNTPOINT_NOT_DIR = 44,
 	EXITCODE_ALREADY_MOUNTED = 45,
-	EXITCODE_NOT_MOUNTED = 46, /* umount, status: not a mount of ours */
+	EXITCODE_NOT_MOUNTED = 46, /* not a mount of ours */
 	EXITCODE_BUSY = 47,        /* umount: in use, or other mounts beneath */
 	EXITCODE_LINGERS = 48,     /* umount: the daemon still has to finish */
-	EXITCODE_DEAD = 49,        /* status: mounted, but its daemon died */
+	EXITCODE_DEAD = 49,        /* mounted, but its daemon died */
 
 	EXITCODE_UNKNOWN_HOST = 50,
 	EXITCODE_UNREACHABLE = 51, /* closed port, no route, no reply */
@@ -32,6 +32,9 @@ enum exitcode {
 	EXITCODE_READ_ONLY = 55, /* the export; mount with -o ro */
 	EXITCODE_NO_NFS3 = 56,   /* the server does not speak NFSv3 */
 	EXITCODE_LEASED = 57,    /* another client has it mounted for writing */
+
+	EXITCODE_CONFLICTS = 58, /* sync: the server refuses some of it */
+	EXITCODE_PENDING = 59,   /* umount: done; changes wait in the log */
 
 	EXITCODE_CACHE_REMOTE = 60, /* cache directory on a network or FUSE fs */
 	EXITCODE_CACHE_WRITE = 61,  /* not writable */

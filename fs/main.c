@@ -15,8 +15,12 @@
 static const char help[] =
 	"usage: nfsrootfs mount HOST:/PATH MOUNTPOINT [-fv] [-D AREA] "
 	"[-o OPTIONS]\n"
-	"       nfsrootfs umount MOUNTPOINT [-l|-f]\n"
+	"       nfsrootfs umount MOUNTPOINT [--now|-l|-f]\n"
+	"       nfsrootfs sync MOUNTPOINT|PATH... [--json]\n"
 	"       nfsrootfs status [MOUNTPOINT] [--json]\n"
+	"       nfsrootfs conflicts MOUNTPOINT [--json]\n"
+	"       nfsrootfs conflicts MOUNTPOINT --keep ours|theirs|both "
+	"ID...|all\n"
 	"       nfsrootfs discard HOST:/PATH|MOUNTPOINT [--cache] "
 	"[-o OPTIONS]\n"
 	"       nfsrootfs probe HOST:/PATH [--json] [-o OPTIONS]\n"
@@ -24,9 +28,13 @@ static const char help[] =
 	"\n"
 	"  mount    mount a root that a server exports with NFSv3; returns when\n"
 	"           it is usable\n"
-	"  umount   unmount it; returns when the server has everything and\n"
-	"           nothing is left\n"
-	"  status   what is mounted from where, and what it did so far\n"
+	"  umount   unmount it, once the server has everything; --now: what it\n"
+	"           does not have waits in the log for the next mount\n"
+	"  sync     returns when the server has all that was done before\n"
+	"  status   what is mounted from where, what is still to be sent, and\n"
+	"           what it did so far\n"
+	"  conflicts  what the server refuses, and what was changed here and\n"
+	"           there; or (--keep) what shall become of it\n"
 	"  discard  remove what the tmp areas of an export hold on this machine,\n"
 	"           or (--cache) what is cached of it\n"
 	"  probe    what one must know of a server before mounting\n"
@@ -188,7 +196,8 @@ static const struct {
 } commands[] = {
 	{ "mount", command_mount },	{ "umount", command_umount },
 	{ "status", command_status },	{ "discard", command_discard },
-	{ "probe", command_probe },	{ "help", command_help },
+	{ "probe", command_probe },	{ "sync", command_sync },
+	{ "conflicts", command_conflicts }, { "help", command_help },
 	{ "--help", command_help },	{ "-h", command_help },
 	{ "--version", command_version },
 };

@@ -68,16 +68,9 @@ static enum exitcode show(const struct mountinfo_entry *e, bool json)
 static enum exitcode show_one(const struct mountinfo *m, const char *path,
 			      bool json)
 {
-	CLEANUP_FREE char *where = NULL;
-	const struct mountinfo_entry *e = NULL;
+	const struct mountinfo_entry *e = command_find_mount(m, path, false);
 
-	if (command_mountpoint(path, &where) == 0)
-		e = mountinfo_at(m, where);
-	if (!e || !mountinfo_is_ours(e)) {
-		msg_error("%s is not mounted by nfsrootfs", path);
-		return EXITCODE_NOT_MOUNTED;
-	}
-	return show(e, json);
+	return e ? show(e, json) : EXITCODE_NOT_MOUNTED;
 }
 
 static enum exitcode show_all(const struct mountinfo *m, bool json)
@@ -115,7 +108,7 @@ enum exitcode command_status(int argc, char **argv)
 	struct mountinfo m;
 	enum exitcode x;
 	bool json = false;
-	int c, r;
+	int c;
 
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		if (c != 'j')
@@ -125,13 +118,10 @@ enum exitcode command_status(int argc, char **argv)
 	if (argc - optind > 1)
 		return command_usage("status wants one mount point, or none");
 	x = command_need_root("status");
+	if (x == EXITCODE_OK)
+		x = command_mounts(&m);
 	if (x != EXITCODE_OK)
 		return x;
-	r = mountinfo_read("/proc/self/mountinfo", &m);
-	if (r < 0) {
-		msg_error("/proc/self/mountinfo: %s", msg_strerror(r));
-		return EXITCODE_SYSTEM;
-	}
 	x = optind < argc ? show_one(&m, argv[optind], json) :
 			    show_all(&m, json);
 	mountinfo_done(&m);

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* umount.c: the umount command: takes the tmp areas off, then the mount, and
- * waits for the daemon to go.
+/* umount.c: the umount command: waits until the server has everything, takes the
+ * tmp areas off, then the mount, and waits for the daemon to go.
+ *
+ * The long wait comes while it is still mounted: it can be broken off, and then
+ * nothing has changed. What is not on the server in the end (it is away, it
+ * refuses something, or --now) stays in the log; the daemon is told not to wait
+ * for it (`keep`).
  *
  * All or nothing: it looks for users and foreign mounts first, and should an
  * umount(2) still be refused, the areas that were off by then are put back.
@@ -17,10 +22,20 @@
 #include "../cache/msg.h"
 #include "../cache/sync.h"
 #include "control.h"
+#include "drain_client.h"
 #include "holders.h"
 #include "runtime.h"
 
-enum { PATIENCE_MS = 5000, LIMIT_MS = 30000 };
+enum {
+	AWAY_MS = 5000, /* so long a server that is away is waited for */
+	LOOK_MS = 1000,
+	PATIENCE_MS = 5000,
+	LIMIT_MS = 30000,
+};
+
+struct flags {
+	bool lazy, force, now;
+};
 
 struct job {
 	char *where;
@@ -31,6 +46,9 @@ struct job {
 	int kept[LIMIT_TMP_AREAS]; /* copies of what was taken off */
 	int pidfd;                 /* -1: the daemon is dead */
 	pid_t pid;
+	struct drain_state left; /* what was not sent when we last looked */
+	bool gave_up;            /* so it is not on the server now */
+	char *kept_in; /* where the log lies that the daemon was told to keep */
 };
 
 static void job_done(struct job *j)
@@ -38,6 +56,7 @@ static void job_done(struct job *j)
 	free(j->where);
 	mountinfo_done(&j->mounts);
 	runtime_free_areas(j->areas);
+	free(j->kept_in);
 	cleanup_closep(&j->pidfd);
 }
 
@@ -142,6 +161,77 @@ static enum exitcode check_holders(const struct job *j)
 	return EXITCODE_BUSY;
 }
 
+/* ---- draining ---- */
+
+static void give_up(struct job *j)
+{
+	j->gave_up = true;
+	if (drain_ask(j->where, "keep", "ok", &j->kept_in) == 0)
+		j->kept_in[strcspn(j->kept_in, "\n")] = '\0';
+}
+
+/* It stays mounted after all. */
+static void take_back_keep(struct job *j)
+{
+	CLEANUP_FREE char *goal = NULL;
+
+	if (j->kept_in)
+		(void)drain_ask(j->where, "flush", "goal", &goal);
+}
+
+static enum exitcode drain(struct job *j)
+{
+	const struct drain_options o = { .away_ms = AWAY_MS };
+	char n[DRAIN_COUNT_BYTES];
+	int r = drain_wait(j->mount, &o, &j->left);
+
+	switch (r) {
+	case 0:
+		return EXITCODE_OK;
+	case -EAGAIN:
+		give_up(j);
+		return EXITCODE_OK;
+	case -EINTR:
+		msg_info("interrupted: %s stays mounted, and its changes go on "
+			 "being sent (%s left)",
+			 j->where, drain_changes(j->left.changes, n));
+		return EXITCODE_INTERRUPTED;
+	case -ENOTCONN: /* what can be done now is to unmount what it left */
+		j->gave_up = true;
+		return EXITCODE_OK;
+	default:
+		msg_error("%s stays mounted: how far its changes are cannot be "
+			  "told: %s; to unmount it all the same: nfsrootfs "
+			  "umount --now %s",
+			  j->where, msg_strerror(r), j->where);
+		return EXITCODE_FAILED;
+	}
+}
+
+/* It is unmounted: what was left behind, and why? */
+static enum exitcode judge_left(const struct job *j)
+{
+	const struct drain_state *s = &j->left;
+	/* Unless we gave up, all but what is stuck has been sent. */
+	uint64_t left = j->gave_up ? MAX(s->changes, s->stuck) : s->stuck;
+	char n[DRAIN_COUNT_BYTES];
+
+	if (left == 0)
+		return EXITCODE_OK;
+	if (s->stuck && !s->away)
+		msg_warning("%s: the server refuses %s (%s); nfsrootfs "
+			    "conflicts tells of them when it is mounted again",
+			    j->where, drain_changes(s->stuck, n),
+			    s->error ? msg_strerror(s->error) : "?");
+	msg_warning("%s is unmounted%s; %s %s in the log%s%s, and the next "
+		    "mount of %s sends %s",
+		    j->where, s->away ? ", but the server does not answer" : "",
+		    drain_changes(left, n), left == 1 ? "stays" : "stay",
+		    j->kept_in ? " in " : "", j->kept_in ? j->kept_in : "",
+		    j->mount->source, left == 1 ? "it" : "them");
+	return EXITCODE_PENDING;
+}
+
 /* ---- unmounting ---- */
 
 static int take_off(struct job *j, unsigned i)
@@ -236,48 +326,86 @@ static enum exitcode wait_daemon(struct job *j)
 
 /* ---- the command ---- */
 
-static enum exitcode run(struct job *j, const char *path, bool lazy, bool force)
+/* Nothing has changed while this fails. */
+static enum exitcode orderly(struct job *j, const struct flags *f)
 {
-	enum exitcode x = look(j, path);
+	enum exitcode x = check_foreign(j);
+
+	if (x == EXITCODE_OK)
+		x = check_holders(j);
+	if (x != EXITCODE_OK)
+		return x;
+	if (f->now) {
+		/* So that what the kernel still has is counted. */
+		const struct drain_options o = { .look_ms = LOOK_MS };
+
+		(void)drain_wait(j->mount, &o, &j->left);
+		give_up(j);
+	} else {
+		x = drain(j);
+	}
+	return x == EXITCODE_OK ? unmount(j) : x;
+}
+
+/* The mount is not touched before: it may be that nothing answers there. */
+static enum exitcode disorderly(struct job *j, const struct flags *f)
+{
+	if ((f->now || f->force) && j->pidfd >= 0 &&
+	    drain_look(j->where, &j->left) == 0)
+		give_up(j);
+	return detach(j, f->force ? MNT_FORCE : 0);
+}
+
+static enum exitcode run(struct job *j, const char *path,
+			 const struct flags *f)
+{
+	enum exitcode x = look(j, path), pending;
 
 	if (x != EXITCODE_OK)
 		return x;
 	if (j->pidfd < 0)
-		msg_info("%s: its daemon is dead; cleaning up", j->where);
-	if (force)
-		x = detach(j, MNT_FORCE);
-	else if (lazy || j->pidfd < 0)
-		x = detach(j, 0);
-	else {
-		x = check_foreign(j);
-		if (x == EXITCODE_OK)
-			x = check_holders(j);
-		if (x == EXITCODE_OK)
-			x = unmount(j);
-	}
-	if (x != EXITCODE_OK || lazy)
+		msg_info("%s: its daemon is dead; cleaning up. What it had not "
+			 "sent is in its log, and the next mount sends it",
+			 j->where);
+	x = f->force || f->lazy || j->pidfd < 0 ? disorderly(j, f) :
+						  orderly(j, f);
+	if (x != EXITCODE_OK) {
+		take_back_keep(j);
 		return x;
-	return wait_daemon(j);
+	}
+	pending = judge_left(j);
+	if (f->lazy && !f->force)
+		return pending;
+	x = wait_daemon(j);
+	return x == EXITCODE_OK ? pending : x;
 }
 
 enum exitcode command_umount(int argc, char **argv)
 {
+	static const struct option longs[] = {
+		{ "now", no_argument, NULL, 'n' },
+		{ "lazy", no_argument, NULL, 'l' },
+		{ "force", no_argument, NULL, 'f' },
+		{ NULL, 0, NULL, 0 },
+	};
 	struct job j = { .pidfd = -1 };
-	bool lazy = false, force = false;
+	struct flags f = { 0 };
 	enum exitcode x;
 	int c;
 
-	while ((c = getopt(argc, argv, "lf")) != -1) {
+	while ((c = getopt_long(argc, argv, "lf", longs, NULL)) != -1) {
 		if (c == '?')
-			return command_usage("umount takes -l and -f only");
-		lazy |= c == 'l';
-		force |= c == 'f';
+			return command_usage(
+				"umount takes --now, -l and -f only");
+		f.lazy |= c == 'l';
+		f.force |= c == 'f';
+		f.now |= c == 'n';
 	}
 	if (argc - optind != 1)
 		return command_usage("umount wants one mount point");
 	x = command_need_root("umount");
 	if (x == EXITCODE_OK)
-		x = run(&j, argv[optind], lazy, force);
+		x = run(&j, argv[optind], &f);
 	job_done(&j);
 	return x;
 }
