@@ -16,6 +16,10 @@
 
 static const char sessions_dir[] = "/run/chrootctl";
 
+/* What `nfsrootfs umount` ends with when it has unmounted, but changes are left
+ * that the next mount will send; nfsrootfs(8). */
+enum { NFSROOTFS_PENDING = 59 };
+
 bool attach_is_server(const char *text)
 {
 	const char *colon = strstr(text, ":/");
@@ -118,12 +122,24 @@ int attach(const char *server, const char *options, char ret_dir[PATH_MAX])
 	return STATUS_NOT_MOUNTED;
 }
 
-int attach_undo(const char *server, const char *dir)
+void attach_sync(const char *path)
 {
-	const char *args[] = { "umount", dir, NULL };
+	const char *args[] = { "sync", path, NULL };
 	int status = nfsrootfs(args);
 
-	if (status != 0) {
+	if (status != 0)
+		msg_warning("the server does not have all that was changed in "
+			    "%s: nfsrootfs sync ended with status %d",
+			    path, status);
+}
+
+int attach_undo(const char *server, const char *dir, bool now)
+{
+	const char *args[] = { "umount", dir, now ? "--now" : NULL, NULL };
+	int status = nfsrootfs(args);
+
+	/* 59: it has said itself what is left, and where. */
+	if (status != 0 && status != NFSROOTFS_PENDING) {
 		msg_error("%s is still mounted on %s: nfsrootfs ended with "
 			  "status %d; unmount it with: nfsrootfs umount %s",
 			  server, dir, status, dir);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* main.c: owns the command line of chrootctl, and the order of one run: mount
- * if asked to, check, plan, run the session, undo the mount.
+ * if asked to, check, plan, run the session, see to it that the server has all,
+ * undo the mount.
  *
  * Two processes take part. This one stays outside, in the machine's
  * namespaces, so that it can undo what it mounted; the session's init
@@ -24,7 +25,7 @@ enum { BINDS_MAX = 64, ENV_MAX = 256 };
 struct options {
 	const char *where; /* MOUNTPOINT or HOST:/PATH */
 	const char *mount_options;
-	bool dry_run, no_resolv, no_env_update;
+	bool dry_run, no_resolv, no_env_update, no_sync;
 	struct plan_bind binds[BINDS_MAX];
 	char *bind_sources[BINDS_MAX]; /* owned; binds[].source */
 	size_t binds_n;
@@ -51,6 +52,7 @@ static const char usage_text[] =
 	"      --bind-ro SRC[:DST]  the same, read-only\n"
 	"      --no-resolv     leave /etc/resolv.conf inside as it is\n"
 	"      --no-env-update do not run env-update first\n"
+	"      --no-sync       do not wait for the server afterwards\n"
 	"  -n, --dry-run       print what would be done, and do none of it\n"
 	"  -D, --debug AREA    debug messages: apply, all\n"
 	"\n"
@@ -59,7 +61,8 @@ static const char usage_text[] =
 	"usage error, 110 to 117 and 125 when chrootctl failed, see "
 	"chrootctl(8).\n";
 
-enum { OPT_BIND = 256, OPT_BIND_RO, OPT_NO_RESOLV, OPT_NO_ENV_UPDATE };
+enum { OPT_BIND = 256, OPT_BIND_RO, OPT_NO_RESOLV, OPT_NO_ENV_UPDATE,
+       OPT_NO_SYNC };
 
 static const struct option long_options[] = {
 	{ "env", required_argument, NULL, 'E' },
@@ -67,6 +70,7 @@ static const struct option long_options[] = {
 	{ "bind-ro", required_argument, NULL, OPT_BIND_RO },
 	{ "no-resolv", no_argument, NULL, OPT_NO_RESOLV },
 	{ "no-env-update", no_argument, NULL, OPT_NO_ENV_UPDATE },
+	{ "no-sync", no_argument, NULL, OPT_NO_SYNC },
 	{ "dry-run", no_argument, NULL, 'n' },
 	{ "debug", required_argument, NULL, 'D' },
 	{ "help", no_argument, NULL, 'h' },
@@ -158,6 +162,9 @@ static int add_option(struct options *o, int opt)
 		return 0;
 	case OPT_NO_ENV_UPDATE:
 		o->no_env_update = true;
+		return 0;
+	case OPT_NO_SYNC:
+		o->no_sync = true;
 		return 0;
 	case 'n':
 		o->dry_run = true;
@@ -283,7 +290,9 @@ static int run_session(struct root *r, struct plan *p)
 	return status;
 }
 
-static int enter_directory(const struct options *o, const char *path)
+/* @sync: afterwards the server shall have everything. The session has ended by
+ * then, all its processes with it, so that nothing comes after. */
+static int enter_directory(const struct options *o, const char *path, bool sync)
 {
 	struct plan *p = NULL;
 	struct root r;
@@ -293,8 +302,11 @@ static int enter_directory(const struct options *o, const char *path)
 		status = make_plan(o, &r, &p);
 	if (status == 0 && o->dry_run)
 		print_plan(p);
-	else if (status == 0)
+	else if (status == 0) {
 		status = run_session(&r, p);
+		if (sync && r.is_nfsrootfs)
+			attach_sync(r.path);
+	}
 	plan_free(p);
 	root_close(&r);
 	return status;
@@ -316,8 +328,8 @@ static int enter_server(const struct options *o)
 	if (run_interrupted())
 		status = STATUS_SIGNAL + run_interrupted();
 	else
-		status = enter_directory(o, dir);
-	undone = attach_undo(o->where, dir);
+		status = enter_directory(o, dir, false);
+	undone = attach_undo(o->where, dir, o->no_sync);
 	return status != 0 ? status : undone;
 }
 
@@ -334,7 +346,8 @@ static int enter(const struct options *o)
 				   "as it is",
 				   o->where);
 	run_take_signals();
-	return server ? enter_server(o) : enter_directory(o, o->where);
+	return server ? enter_server(o) :
+			enter_directory(o, o->where, !o->no_sync);
 }
 
 static int command_enter(int argc, char **argv)

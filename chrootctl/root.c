@@ -110,6 +110,7 @@ static bool name_from_mount(struct root *r)
 			return false;
 		source += sizeof(separator) - 1;
 		end = strstr(source, ":/");
+		r->is_nfsrootfs = true;
 		set_name(r, source,
 			 end ? (size_t)(end - source) : strcspn(source, " \n"));
 		return true;

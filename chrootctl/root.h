@@ -28,6 +28,7 @@ struct root {
 	enum arch_fit fit;
 	enum root_resolv resolv;
 	bool has_env_update;
+	bool is_nfsrootfs; /* it is on a mount that nfsrootfs made */
 };
 
 /* What one check found. status 0 is good; @reason may then hold a remark. */

@@ -17,7 +17,8 @@ mount)
   mount --bind "$TMP/root" "\$3" ;;
 umount)
   if [ -e "$TMP/stuck" ]; then exit 6; fi
-  umount "\$2" ;;
+  umount "\$2"
+  if [ -e "$TMP/pending" ]; then exit 59; fi ;;
 esac
 END
 chmod 755 "$TMP/nfsrootfs"
@@ -38,6 +39,16 @@ nothing_left "a command that fails" 1
 
 status 137 "$CHROOTCTL" enter "$server:/x" -- sh -c 'kill -9 $$'
 nothing_left "a command that is killed" 1
+
+status 3 "$CHROOTCTL" enter --no-sync "$server:/x" -- sh -c 'exit 3'
+has "the server is not waited for" "umount /run/chrootctl/*--now" \
+  "$(cat "$TMP/calls")"
+nothing_left "--no-sync" 1
+
+: >"$TMP/pending"
+status 0 "$CHROOTCTL" enter "$server:/x" -- true
+rm "$TMP/pending"
+nothing_left "an unmount with changes left in the log" 1
 
 "$CHROOTCTL" enter "$server:/x" -- sh -c 'echo ready; exec sleep 100' \
   >"$TMP/out" 2>&1 &
