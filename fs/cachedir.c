@@ -234,11 +234,16 @@ void cachedir_close(struct cachedir *d)
 	*d = (struct cachedir)CACHEDIR_INIT;
 }
 
+/* The directories in it. */
+static const char *const parts[] = { "meta", "log", "tmp" };
+
 void cachedir_undo(const struct cachedir *d)
 {
-	if (!d->made || unlinkat(d->fd, "meta", AT_REMOVEDIR) < 0 ||
-	    unlinkat(d->fd, "tmp", AT_REMOVEDIR) < 0)
+	if (!d->made)
 		return;
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+		if (unlinkat(d->fd, parts[i], AT_REMOVEDIR) < 0)
+			return;
 	(void)unlinkat(d->fd, "about", 0);
 	(void)unlinkat(d->fd, "id", 0);
 	(void)unlinkat(d->fd, "lock", 0);
@@ -383,8 +388,8 @@ int cachedir_open(const struct config *c, struct cachedir *ret, char **ret_why)
 	if (r < 0)
 		return r;
 	r = check_about(c, &d, ret_why);
-	for (int i = 0; r == 0 && i < 2; i++)
-		if (mkdirat(d.fd, i ? "tmp" : "meta", 0700) < 0 &&
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(parts); i++)
+		if (mkdirat(d.fd, parts[i], 0700) < 0 &&
 		    errno != EEXIST)
 			r = unwritable(ret_why, -errno, d.path);
 	if (r < 0)
@@ -484,6 +489,13 @@ char *cachedir_meta_path(const struct cachedir *d)
 	char *s;
 
 	return asprintf(&s, "%s/meta", d->path) < 0 ? NULL : s;
+}
+
+char *cachedir_log_path(const struct cachedir *d)
+{
+	char *s;
+
+	return asprintf(&s, "%s/log", d->path) < 0 ? NULL : s;
 }
 
 char *cachedir_area_path(const struct cachedir *d, const char *area)

@@ -6,6 +6,7 @@
  *     lock                held (flock) while the export is mounted
  *     id                  32 hex digits: names this directory to others (lease.h)
  *     meta/               the metadata cache (cache/meta.h)
+ *     log/                the write-back log (cache/wback.h): not to be deleted
  *     tmp/AREA/           the contents of the tmp areas
  *
  * EXPORT is "HOST:/PATH" escaped (escape.h), with the port in front of the path
@@ -61,4 +62,5 @@ int cachedir_id(const struct cachedir *d, char ret[CACHEDIR_ID_BYTES]);
 
 /* Paths in it, malloc'ed. */
 char *cachedir_meta_path(const struct cachedir *d);
+char *cachedir_log_path(const struct cachedir *d);
 char *cachedir_area_path(const struct cachedir *d, const char *area);

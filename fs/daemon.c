@@ -7,7 +7,9 @@
  *   remote    the server; meta, the cache
  *   lease     says on the server that we write; before the vfs looks at the
  *             root, whose times it changes; not on a read-only mount
- *   vfs       over remote and meta
+ *   journal   the write-back log
+ *   vfs       over remote, meta and the log
+ *   sending   the thread that sends what the log holds; closing drains it
  *   front     the mount in the kernel, and the thread that serves it
  *   areas     made through the mount; undone while it is still served
  *   control   answers from all of the above: on last, off first
@@ -34,6 +36,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "../cache/msg.h"
 #include "control.h"
@@ -65,6 +68,9 @@ struct daemon {
 	struct handle root;
 	struct meta *meta;
 	struct lease *lease; /* NULL: read-only */
+	struct wback *wback;
+	struct flush *flush; /* NULL: read-only */
+	bool pending;        /* changes stay in the log */
 	struct vfs *vfs;
 	struct fuse_front *front;
 	pthread_t runner;
@@ -294,13 +300,74 @@ static enum exitcode lease_open(struct daemon *d)
 static void lease_close(struct daemon *d)
 {
 	enter(d, CLOSING); /* from LEASING, when what came next failed */
-	lease_drop(d->lease);
+	/* Until the next mount has sent them, nobody else may write. */
+	if (d->pending)
+		lease_free(d->lease);
+	else
+		lease_drop(d->lease);
+}
+
+static uint64_t name_offset(void *arg, const char *name)
+{
+	return meta_offset(arg, name);
+}
+
+/* Room that the log leaves to others, the metadata cache among them. */
+static uint64_t keep_free(const char *path)
+{
+	const uint64_t least = 16 << 20, most = 1 << 30;
+	struct statvfs st;
+	uint64_t part;
+
+	if (statvfs(path, &st) < 0)
+		return least;
+	part = (uint64_t)st.f_blocks * st.f_frsize / 20;
+	return MIN(MAX(part, least), most);
+}
+
+/* A read-only mount opens it as well: what an earlier mount left in it is part
+ * of the truth. */
+static enum exitcode journal_open(struct daemon *d)
+{
+	CLEANUP_FREE char *server = cachedir_server(d->config);
+	CLEANUP_FREE char *path = cachedir_log_path(d->cache), *why = NULL;
+	const struct wback_options o = {
+		.bytes_max = d->config->log_bytes_max,
+		.keep_free = path ? keep_free(path) : 0,
+		.interval_ms = 1000,
+		.name_offset = name_offset,
+		.arg = d->meta,
+	};
+	int r = server && path ? wback_open(path, server, &o, &d->wback, &why) :
+				 -ENOMEM;
+
+	if (r == 0)
+		return EXITCODE_OK;
+	msg_error("%s: %s%s", path ? path : d->cache->path,
+		  why ? why : msg_strerror(r),
+		  r == -EUCLEAN ? "; to give up all changes that are not on the "
+				  "server yet, move this directory away" :
+				  "");
+	return cachedir_exitcode(r);
+}
+
+static void journal_close(struct daemon *d)
+{
+	struct wback_stats s;
+
+	wback_get_stats(d->wback, &s);
+	d->pending = s.ops > 0;
+	if (d->pending)
+		msg_warning("%s: %llu changes wait in the log for the next "
+			    "mount",
+			    d->config->mountpoint, (unsigned long long)s.ops);
+	wback_close(d->wback);
 }
 
 static enum exitcode files_open(struct daemon *d)
 {
-	int r = vfs_open(d->config, d->meta, d->remote, &d->root, &d->stats,
-			 &d->vfs);
+	int r = vfs_open(d->config, d->meta, d->wback, d->remote, &d->root,
+			 &d->stats, &d->vfs);
 
 	if (r == 0)
 		return EXITCODE_OK;
@@ -313,6 +380,30 @@ static enum exitcode files_open(struct daemon *d)
 static void files_close(struct daemon *d)
 {
 	vfs_close(d->vfs);
+}
+
+static int we_write(void *arg)
+{
+	const struct daemon *d = arg;
+
+	return lease_check(d->lease);
+}
+
+static enum exitcode sending_open(struct daemon *d)
+{
+	int r;
+
+	if (d->config->read_only)
+		return EXITCODE_OK;
+	r = flush_open(d->vfs, we_write, d, &d->flush);
+	return r < 0 ? system_error("thread", r) : EXITCODE_OK;
+}
+
+static void sending_close(struct daemon *d)
+{
+	if (d->flush)
+		flush_drain(d->flush);
+	flush_close(d->flush);
 }
 
 static void *runner_main(void *arg)
@@ -433,7 +524,8 @@ static enum exitcode answers_open(struct daemon *d)
 	d->status = (struct status_source){
 		.config = d->config, .cache = d->cache, .areas = &d->areas,
 		.stats = &d->stats, .meta = d->meta, .remote = d->remote,
-		.vfs = d->vfs, .since = time(NULL),
+		.vfs = d->vfs, .wback = d->wback, .flush = d->flush,
+		.since = time(NULL),
 	};
 	r = control_open(d->config->mountpoint, status_answer, &d->status,
 			 &d->control);
@@ -458,7 +550,9 @@ static const struct layer {
 	{ server_open, server_close },
 	{ cache_open, cache_close },
 	{ lease_open, lease_close },
+	{ journal_open, journal_close },
 	{ files_open, files_close },
+	{ sending_open, sending_close },
 	{ front_open, front_close },
 	{ local_areas_open, local_areas_close },
 	{ answers_open, answers_close },

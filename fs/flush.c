@@ -22,6 +22,7 @@ enum {
 	PRESSURE_MS = 1000,
 	PAUSE_MS = 1000,
 	WAIT_LOOK_MS = 100,
+	GUARD_MS = 30 * 1000,
 };
 
 static struct timespec unique_time(void *arg)
@@ -47,6 +48,29 @@ static bool wanted(struct flush *f, uint64_t now, struct wback_want *ret)
 	       f->bytes < BYTES_MAX;
 }
 
+/* Are we the one that writes still? */
+static bool is_guarded(struct flush *f)
+{
+	uint64_t now = clock_ms();
+	int r;
+
+	if (!f->guard || (f->guarded_ms && now - f->guarded_ms < GUARD_MS))
+		return true;
+	r = f->guard(f->guard_arg);
+	if (r == 0) {
+		f->guarded_ms = clock_ms();
+		return true;
+	}
+	mutex_lock(&f->lock);
+	if (r == -ESTALE && !f->lost)
+		msg_error("another machine has taken over writing to the "
+			  "server: what is pending stays in the log");
+	f->lost |= r == -ESTALE;
+	f->pause_until_ms = f->lost ? UINT64_MAX : clock_ms() + PAUSE_MS;
+	mutex_unlock(&f->lock);
+	return false;
+}
+
 /* Takes what it may. False: there is nothing more to be had now. */
 static bool take(struct flush *f)
 {
@@ -58,7 +82,8 @@ static bool take(struct flush *f)
 	mutex_lock(&f->lock);
 	may = wanted(f, clock_ms(), &want);
 	mutex_unlock(&f->lock);
-	if (!may)
+	if (!may || wback_due(f->v->wback, &want) > clock_ms() ||
+	    !is_guarded(f))
 		return false;
 	n = wback_take(f->v->wback, &want, jobs,
 		       MIN((unsigned)TAKE_MAX, JOBS_MAX - f->jobs));
@@ -86,7 +111,7 @@ static void wait_for_work(struct flush *f) REQUIRES(f->lock)
 	due = may ? wback_due(f->v->wback, &want) : f->pause_until_ms;
 	if (!may && f->pause_until_ms <= now)
 		due = UINT64_MAX;
-	if (due == UINT64_MAX)
+	if (due == UINT64_MAX || f->lost)
 		cond_wait(&f->wake, &f->lock);
 	else if (due > now)
 		(void)cond_wait_until(&f->wake, &f->lock, due);
@@ -126,7 +151,8 @@ static void *flush_main(void *arg)
 
 /* ---- opening and closing ---- */
 
-int flush_open(struct vfs *v, struct flush **ret)
+int flush_open(struct vfs *v, flush_guard_fn *guard, void *arg,
+	       struct flush **ret)
 {
 	struct flush *f = calloc(1, sizeof(*f));
 	int r;
@@ -134,6 +160,8 @@ int flush_open(struct vfs *v, struct flush **ret)
 	if (!f)
 		return -ENOMEM;
 	f->v = v;
+	f->guard = guard;
+	f->guard_arg = arg;
 	f->over_end = &f->over;
 	mutex_init(&f->lock);
 	cond_init(&f->wake);
@@ -152,6 +180,31 @@ int flush_open(struct vfs *v, struct flush **ret)
 	return 0;
 }
 
+void flush_drain(struct flush *f)
+{
+	uint64_t goal, away_since = 0;
+	bool keep;
+	int r;
+
+	mutex_lock(&f->lock);
+	keep = f->keep;
+	mutex_unlock(&f->lock);
+	if (keep)
+		return;
+	goal = flush_force(f);
+	do {
+		uint64_t now = clock_ms();
+
+		r = flush_wait(f, goal, NULL, now + WAIT_LOOK_MS);
+		if (!remote_retry_is_away(f->v->remote))
+			away_since = 0;
+		else if (!away_since)
+			away_since = now;
+		else if (now - away_since > LIMIT_CLOSE_MS)
+			break;
+	} while (r == -EAGAIN);
+}
+
 void flush_close(struct flush *f)
 {
 	if (!f)
@@ -161,6 +214,9 @@ void flush_close(struct flush *f)
 	cond_broadcast(&f->wake);
 	cond_broadcast(&f->moved);
 	mutex_unlock(&f->lock);
+	/* What was sent and is not answered is sent again by the next mount. */
+	if (remote_retry_is_away(f->v->remote))
+		remote_retry_give_up(f->v->remote);
 	(void)pthread_join(f->thread, NULL);
 	f->v->flush = NULL;
 	cond_destroy(&f->moved);
@@ -171,6 +227,14 @@ void flush_close(struct flush *f)
 
 /* ---- for others ---- */
 
+void flush_keep(struct flush *f)
+{
+	mutex_lock(&f->lock);
+	f->keep = true;
+	cond_broadcast(&f->moved);
+	mutex_unlock(&f->lock);
+}
+
 uint64_t flush_force(struct flush *f)
 {
 	struct wback_stats s;
@@ -179,7 +243,9 @@ uint64_t flush_force(struct flush *f)
 	wback_get_stats(f->v->wback, &s);
 	mutex_lock(&f->lock);
 	f->force = MAX(f->force, s.seq);
-	f->pause_until_ms = 0;
+	f->keep = false;
+	if (!f->lost)
+		f->pause_until_ms = 0;
 	f->kicked = true;
 	cond_signal(&f->wake);
 	mutex_unlock(&f->lock);
@@ -212,6 +278,12 @@ void flush_get_progress(struct flush *f, uint64_t goal,
 		.copies = s.copies,
 		.error = s.stuck ? first_error(f->v->wback) : 0,
 	};
+	mutex_lock(&f->lock);
+	if (f->lost && !ret->reached) {
+		ret->reached = true; /* nothing more will come */
+		ret->error = -ESTALE;
+	}
+	mutex_unlock(&f->lock);
 }
 
 static void note_error(void *arg, const struct wback_trouble *t)
@@ -246,9 +318,9 @@ int flush_wait(struct flush *f, uint64_t goal, struct remote_intr *intr,
 		if (deadline_ms && now >= deadline_ms)
 			return -EAGAIN;
 		mutex_lock(&f->lock);
-		if (f->stop) {
+		if (f->stop || f->keep) {
 			mutex_unlock(&f->lock);
-			return -EIO;
+			return -ECANCELED;
 		}
 		(void)cond_wait_until(&f->moved, &f->lock, now + WAIT_LOOK_MS);
 		mutex_unlock(&f->lock);

@@ -8,8 +8,18 @@
 
 struct flush; /* opaque; owns one thread */
 
-/* Takes neither; both must outlive it. */
-int flush_open(struct vfs *v, struct flush **ret);
+/* Asked now and then before anything is sent, and blocks: 0; -ESTALE: somebody
+ * else writes on the server by now, so nothing may be sent any more. */
+typedef int flush_guard_fn(void *arg);
+
+/* @v must outlive it. @guard may be NULL. */
+int flush_open(struct vfs *v, flush_guard_fn *guard, void *arg,
+	       struct flush **ret);
+
+/* Before closing: send what is pending, unless flush_keep() was called or the
+ * server stays away for LIMIT_CLOSE_MS. */
+void flush_drain(struct flush *f);
+
 /* Stops sending; waits for what is under way. What is pending stays in the log.
  * NULL is fine. */
 void flush_close(struct flush *f);

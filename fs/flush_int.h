@@ -64,8 +64,14 @@ struct flush {
 	uint64_t pressure_until_ms;
 	uint64_t pause_until_ms; /* after a failure of the transport */
 	bool stop, keep, kicked;
+	bool lost;         /* somebody else writes now */
+
+	/* Constant: */
+	flush_guard_fn *guard;
+	void *guard_arg;
 
 	/* The thread's own: */
+	uint64_t guarded_ms; /* when the guard was last asked */
 	struct burst *bursts;
 	unsigned jobs;       /* under way */
 	uint64_t bytes;      /* in WRITEs under way */

@@ -4,7 +4,7 @@
  * inode numbers, so a path is put together from what is known, by searching
  * each directory's own name in its parent.
  */
-#include "vfs_int.h"
+#include "view.h"
 
 /* Deeper than PATH_MAX reaches, but bounded: the cache may be damaged, and its
  * parents lead in a circle. */
@@ -27,21 +27,42 @@ static int own_name_fn(void *arg, uint64_t offset, const char *name,
 	return 1;
 }
 
+/* The name that the overlay has for @ino in @dir. */
+static bool overlay_name(struct vfs *v, uint64_t dir, uint64_t ino,
+			 struct own_name *ret)
+{
+	struct wback_dirent e[16];
+	uint64_t after = 0;
+	unsigned n;
+
+	while (v->wback && (n = wback_names(v->wback, dir, after, e,
+					    ARRAY_LEN(e))) > 0) {
+		for (unsigned k = 0; k < n; k++)
+			if (e[k].ino == ino) {
+				strcpy(ret->name, e[k].name);
+				return true;
+			}
+		after = e[n - 1].offset;
+	}
+	return false;
+}
+
 /* In a bracket: the directory that @ino is in, and its name there. */
 static int step_up(struct vfs *v, uint64_t ino, uint64_t *ret_parent,
 		   struct own_name *ret)
 {
 	struct meta_inode i;
-	int r = meta_get(v->meta, ino, &i);
+	int r = view_get(v, ino, &i);
 
 	if (r < 0)
 		return r;
 	if (i.flags & META_REMOVED)
 		return -ENOENT;
+	*ret_parent = i.parent;
+	if (overlay_name(v, i.parent, ino, ret))
+		return 0;
 	ret->ino = ino;
 	r = meta_names(v->meta, i.parent, 0, own_name_fn, ret);
-	if (r == 1)
-		*ret_parent = i.parent;
 	return r == 1 ? 0 : r < 0 ? r : -ENOENT;
 }
 
@@ -79,7 +100,7 @@ int vfs_path_of(struct vfs *v, uint64_t dir, const char *name, char **ret)
 
 int vfs_drop_change(struct vfs *v, uint64_t id)
 {
-	struct wback_settled settled;
+	struct wback_settled settled = { 0 };
 	int r;
 
 	if (!v->wback)
