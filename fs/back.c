@@ -74,7 +74,7 @@ static void make_new(struct vfs *v, struct change *ch, struct wback_change *w)
 				     .nlink = 1 };
 	w->attr = (struct attr){
 		.mode = ch->set.mode, .uid = ch->set.uid, .gid = ch->set.gid,
-		.mtime = ch->set.mtime, .atime = ch->set.mtime,
+		.mtime = w->now, .atime = w->now,
 		.rdev_major = ch->obj.attr.rdev_major,
 		.rdev_minor = ch->obj.attr.rdev_minor,
 	};
@@ -146,7 +146,11 @@ int back_apply(struct vfs *v, const struct caller *c, struct change *ch)
 
 	if (r < 0)
 		return r;
-	(void)clock_gettime(CLOCK_REALTIME, &w.now);
+	/* The clock that the kernel stamps with. A file that is created and
+	 * written within one tick of it then has the right times at once, and
+	 * the kernel does not send them. */
+	(void)clock_gettime(makes(ch) ? CLOCK_REALTIME_COARSE : CLOCK_REALTIME,
+			    &w.now);
 	if (ch->op == CHANGE_SETATTR)
 		describe_set(ch, &w);
 	do

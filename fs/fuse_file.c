@@ -32,16 +32,29 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		(void)fuse_reply_buf(req, data, len);
 }
 
+/* Before contents are changed: those of somebody who is not root take setuid
+ * and setgid away. What the page cache writes was checked when it got there. */
+static int drop_privs(struct request *r, fuse_ino_t ino)
+{
+	const struct remote_sattr nothing = { 0 };
+	struct vfs_entry ignored;
+
+	return r->caller.uid == 0 ? 0 :
+				    vfs_setattr(r->front->vfs, &r->caller, ino,
+						&nothing, &ignored);
+}
+
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size,
 	      off_t off, struct fuse_file_info *fi)
 {
 	struct request r;
 	int err;
 
-	(void)fi;
 	request_begin(&r, req, REQ_WRITE);
-	err = vfs_write(r.front->vfs, &r.caller, ino, (uint64_t)off, buf,
-			(uint32_t)size);
+	err = fi->writepage ? 0 : drop_privs(&r, ino);
+	if (err == 0)
+		err = vfs_write(r.front->vfs, &r.caller, ino, (uint64_t)off, buf,
+				(uint32_t)size);
 	request_end(&r);
 	if (err < 0)
 		(void)fuse_reply_err(req, -err);
@@ -64,9 +77,13 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
 		  off_t len, struct fuse_file_info *fi)
 {
 	struct request r;
+	int err;
 
 	(void)fi;
 	request_begin(&r, req, REQ_FALLOCATE);
-	reply_err(&r, vfs_fallocate(r.front->vfs, &r.caller, ino, mode,
-				    (uint64_t)off, (uint64_t)len));
+	err = drop_privs(&r, ino);
+	if (err == 0)
+		err = vfs_fallocate(r.front->vfs, &r.caller, ino, mode,
+				    (uint64_t)off, (uint64_t)len);
+	reply_err(&r, err);
 }

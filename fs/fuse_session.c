@@ -14,6 +14,10 @@
  *   PARALLEL_DIROPS    lookups in one directory side by side. libfuse 3.14 does
  *                      not pass the bit on, so it is set in the INIT reply on
  *                      its way out
+ *   HANDLE_KILLPRIV_V2 a chown does not ask for the mode first: clearing setuid
+ *                      and setgid is ours to do (vfs_setattr()). Set as the one
+ *                      before; a kernel that does not know it ignores the bit,
+ *                      and clears them itself
  *   READDIRPLUS always, not by the kernel's guess: our cache has the attributes
  *                      at hand
  *   CACHE_SYMLINKS     a symlink's target is asked for once
@@ -57,7 +61,8 @@ static ssize_t hook_writev(int fd, struct iovec *iov, int count, void *userdata)
 			    offsetof(struct fuse_init_out, max_background)) {
 			struct fuse_init_out *out = iov[1].iov_base;
 
-			out->flags |= FUSE_PARALLEL_DIROPS;
+			out->flags |= FUSE_PARALLEL_DIROPS |
+				      FUSE_HANDLE_KILLPRIV_V2;
 		}
 	}
 	return writev(fd, iov, count);

@@ -70,6 +70,8 @@ void vfs_forget(struct vfs *v, uint64_t ino, uint64_t n);
 /* No reference is taken by the next two. */
 int vfs_getattr(struct vfs *v, const struct caller *c, uint64_t ino,
 		struct vfs_entry *ret);
+/* A @set of nothing takes away setuid and setgid, as a change of owner or one
+ * of size by a @c that is not root does too. */
 int vfs_setattr(struct vfs *v, const struct caller *c, uint64_t ino,
 		const struct remote_sattr *set, struct vfs_entry *ret);
 

@@ -209,6 +209,26 @@ static void leave_out_same(const struct meta_inode *i, struct remote_sattr *set)
 		set->valid &= ~(unsigned)REMOTE_SET_ATIME;
 }
 
+/* A program that gets another owner, or contents of somebody who is not root,
+ * must not go on running as its owner: the kernel leaves that to us. A @set of
+ * nothing is the chown(2) that keeps both. As on a local disk, setgid without
+ * group execution is no such right and stays. */
+static void drop_privs(const struct caller *c, const struct meta_inode *i,
+		       struct remote_sattr *set)
+{
+	bool drop = !set->valid || set->valid & (REMOTE_SET_UID | REMOTE_SET_GID) ||
+		    (set->valid & REMOTE_SET_SIZE && c->uid != 0);
+	mode_t mode = i->attr.mode & 07777 & ~(mode_t)S_ISUID;
+
+	if (mode & S_IXGRP)
+		mode &= ~(mode_t)S_ISGID;
+	if (!drop || S_ISDIR(i->attr.mode) || set->valid & REMOTE_SET_MODE ||
+	    mode == (i->attr.mode & 07777))
+		return;
+	set->valid |= REMOTE_SET_MODE;
+	set->mode = mode;
+}
+
 int vfs_setattr(struct vfs *v, const struct caller *c, uint64_t ino,
 		const struct remote_sattr *set, struct vfs_entry *ret)
 {
@@ -218,6 +238,7 @@ int vfs_setattr(struct vfs *v, const struct caller *c, uint64_t ino,
 
 	if (r < 0)
 		return r;
+	drop_privs(c, &ch.obj, &ch.set);
 	/* Compare with what the server has, not with a time still on its way.
 	 * A change of size comes with its time in any case. */
 	if (!(set->valid & REMOTE_SET_SIZE) &&

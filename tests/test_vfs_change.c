@@ -259,6 +259,48 @@ static void test_new_objects_have_owner_mode_and_group(void **state)
 	free(target);
 }
 
+static void test_setuid_goes_with_owner_and_contents(void **state)
+{
+	static const struct caller user = { .uid = 1000, .gid = 1000 };
+	static const struct {
+		unsigned valid;
+		const struct caller *by;
+		mode_t before, after;
+	} cases[] = {
+		{ REMOTE_SET_UID, &root_user, 06755, 0755 },
+		{ REMOTE_SET_GID, &root_user, 04755, 0755 },
+		{ REMOTE_SET_GID, &root_user, 02745, 02745 },
+		{ 0, &user, 06755, 0755 }, /* also: before a write */
+		{ REMOTE_SET_SIZE, &user, 06777, 0777 },
+		{ REMOTE_SET_SIZE, &root_user, 06777, 06777 },
+		{ REMOTE_SET_MTIME, &user, 06777, 06777 },
+		{ REMOTE_SET_UID | REMOTE_SET_MODE, &root_user, 06755, 0700 },
+	};
+	struct fixture *f = *state;
+	struct remote_sattr set = { .uid = 7, .gid = 7, .mode = 0700 };
+	uint64_t dir = make_dir(f, META_ROOT, "d");
+	struct vfs_entry e;
+	struct attr attr;
+
+	for (unsigned k = 0; k < ARRAY_LEN(cases); k++) {
+		uint64_t a = make(f, dir, "a", S_IFREG | cases[k].before);
+
+		set.valid = cases[k].valid;
+		assert_int_equal(vfs_setattr(f->v, cases[k].by, a, &set, &e),
+				 0);
+		assert_int_equal(e.attr.mode, S_IFREG | cases[k].after);
+		assert_int_equal(remote_mem_stat(f->mem, "/d/a", &attr), 0);
+		assert_int_equal(attr.mode, S_IFREG | cases[k].after);
+		assert_int_equal(vfs_unlink(f->v, &root_user, dir, "a"), 0);
+	}
+	set.valid = REMOTE_SET_MODE;
+	set.mode = 02755;
+	assert_int_equal(vfs_setattr(f->v, &root_user, dir, &set, &e), 0);
+	set.valid = REMOTE_SET_UID;
+	assert_int_equal(vfs_setattr(f->v, &root_user, dir, &set, &e), 0);
+	assert_int_equal(e.attr.mode, S_IFDIR | 02755);
+}
+
 static void test_fallocate(void **state)
 {
 	struct fixture *f = *state;
@@ -320,5 +362,6 @@ RUN_TESTS(FS_TEST(test_unpacking_a_file_takes_four_calls),
 	  FS_TEST(test_hard_links_are_one_inode),
 	  FS_TEST(test_rename),
 	  FS_TEST(test_new_objects_have_owner_mode_and_group),
+	  FS_TEST(test_setuid_goes_with_owner_and_contents),
 	  FS_TEST(test_fallocate),
 	  FS_TEST(test_server_without_weak_cache_data))

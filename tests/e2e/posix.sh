@@ -182,6 +182,33 @@ chown 1234 "$MNT/d/id"
 chmod 4777 "$MNT/d/id"
 setpriv --reuid 4321 --regid 4321 --clear-groups sh -c "echo x >>$MNT/d/id"
 same "setuid after a write" 777 "$(stat -c %a "$TMP/root/d/id")"
+same "the same, seen here" 777 "$(stat -c %a "$MNT/d/id")"
+# so do truncation and direct writes; root's own do not
+theirs() { setpriv --reuid 4321 --regid 4321 --clear-groups sh -c "$1"; }
+chmod 6777 "$MNT/d/id"
+echo x >>"$MNT/d/id"
+sync "$MNT/d/id"
+same "setuid after root's write" 6777 "$(stat -c %a "$MNT/d/id")"
+theirs ": >$MNT/d/id"
+same "setuid after a truncation" "777 777" \
+  "$(stat -c %a "$TMP/root/d/id") $(stat -c %a "$MNT/d/id")"
+chmod 2767 "$MNT/d/id"
+theirs "dd if=/dev/zero of=$MNT/d/id bs=4096 count=1 conv=notrunc oflag=direct" \
+  2>/dev/null
+same "setgid alone, no group execution: after a write" "2767 2767" \
+  "$(stat -c %a "$TMP/root/d/id") $(stat -c %a "$MNT/d/id")"
+# a change of owner clears both, root's too, and also one that changes nothing
+for owner in 1:1 1:1 ""; do
+  chmod 6755 "$MNT/d/id"
+  python3 -c 'import os, sys; o = sys.argv[2].split(":"); os.chown(sys.argv[1],
+      *map(int, o if len(o) == 2 else (-1, -1)))' "$MNT/d/id" "$owner"
+  same "setuid after chown '$owner'" "755 755" \
+    "$(stat -c %a "$TMP/root/d/id") $(stat -c %a "$MNT/d/id")"
+done
+mkdir "$MNT/d/setgid"
+chmod 2755 "$MNT/d/setgid"
+chown 1:1 "$MNT/d/setgid"
+same "a setgid directory after chown" 2755 "$(stat -c %a "$TMP/root/d/setgid")"
 # a running program may be replaced, and goes on
 cp /bin/sleep "$MNT/d/prog"
 "$MNT/d/prog" 1000 & pid=$!
