@@ -62,6 +62,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size,
 		(void)fuse_reply_write(req, size);
 }
 
+/* Of a file, or of a directory. */
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
 	      struct fuse_file_info *fi)
 {

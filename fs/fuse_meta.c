@@ -28,6 +28,7 @@ const struct fuse_lowlevel_ops fuse_ops = {
 	.read = op_read,
 	.write = op_write,
 	.fsync = op_fsync,
+	.fsyncdir = op_fsync,
 	.fallocate = op_fallocate,
 };
 

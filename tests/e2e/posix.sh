@@ -209,6 +209,15 @@ mkdir "$MNT/d/setgid"
 chmod 2755 "$MNT/d/setgid"
 chown 1:1 "$MNT/d/setgid"
 same "a setgid directory after chown" 2755 "$(stat -c %a "$TMP/root/d/setgid")"
+# fsync of a directory is not answered by the kernel alone
+fsyncs() { "$NFSROOTFS" status --json "$MNT" | python3 -c '
+import json, sys
+s = json.load(sys.stdin)
+s = s[0] if isinstance(s, list) else s
+print(s["fuse"]["by_kind"].get("FSYNC", 0))'; }
+before=$(fsyncs)
+sync "$MNT/d" && sync "$MNT/d"
+same "fsyncs of a directory that arrived" 2 $(($(fsyncs) - before))
 # a running program may be replaced, and goes on
 cp /bin/sleep "$MNT/d/prog"
 "$MNT/d/prog" 1000 & pid=$!
