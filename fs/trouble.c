@@ -252,7 +252,7 @@ static int settle(const struct status_source *s, uint64_t id, const char *keep)
 		return vfs_drop_change(s->vfs, id);
 	r = wback_retry(s->wback, id);
 	if (r == 0)
-		flush_kick(s->flush);
+		(void)flush_force(s->flush);
 	return r;
 }
 

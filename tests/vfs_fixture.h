@@ -34,7 +34,7 @@ static inline void mount_fs(struct fixture *f)
 	remote_mem_root(f->mem, &root);
 	assert_int_equal(meta_open(f->dir->path, "mem:/", &f->meta), 0);
 	memset(&f->stats, 0, sizeof(f->stats));
-	assert_int_equal(vfs_open(&f->config, f->meta, f->remote, &root,
+	assert_int_equal(vfs_open(&f->config, f->meta, NULL, f->remote, &root,
 				  &f->stats, &f->v), 0);
 }
 
