@@ -18,7 +18,7 @@ static uint64_t place_of(const struct change *ch)
 
 static bool goes_through(struct vfs *v, const struct change *ch)
 {
-	return !v->wback || policy_is_through(v, place_of(ch)) ||
+	return policy_is_through(v, place_of(ch)) ||
 	       (ch->newdir.ino && policy_is_through(v, ch->newdir.ino));
 }
 

@@ -40,8 +40,8 @@ bool policy_is_through(struct vfs *v, uint64_t ino)
 	enum { DEPTH_MAX = 4096 };
 	bool through = false, found = false;
 
-	if (v->places_n == 0)
-		return false;
+	if (!v->wback || v->places_n == 0)
+		return !v->wback;
 	meta_begin(v->meta);
 	for (unsigned depth = 0; !found && depth < DEPTH_MAX; depth++) {
 		struct meta_inode i;

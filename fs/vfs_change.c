@@ -32,8 +32,8 @@ static void new_attrs(struct vfs *v, const struct caller *c,
 	ch->obj.attr.mode = mode;
 }
 
-/* ch->name is to be made in @dir: is that possible? The server may not be asked
- * before long, so it is settled here. */
+/* ch->name is to be made in @dir: is that possible? Where the server will not be
+ * asked before long, it is settled here. */
 static int settle_new_name(struct vfs *v, const struct caller *c, uint64_t dir,
 			   struct change *ch)
 {
@@ -49,6 +49,11 @@ static int settle_new_name(struct vfs *v, const struct caller *c, uint64_t dir,
 		return r == -ENOENT ? -ESTALE : r;
 	if (ch->dir.flags & META_REMOVED)
 		return -ENOENT;
+	if (strlen(ch->name) > MIN(v->pathconf.name_max,
+				   (uint32_t)NAME_BYTES_MAX))
+		return -ENAMETOOLONG;
+	if (policy_is_through(v, dir))
+		return 0; /* the server will say */
 	r = vfs_walk(v, c, dir, ch->name, &ch->dir, &there);
 	return r == -ENOENT ? 0 : r < 0 ? r : -EEXIST;
 }

@@ -111,7 +111,8 @@ struct timespec vfs_unique_time(struct vfs *v);
 /* ---- where changes go (policy.c) ---- */
 
 int policy_open(struct vfs *v);
-/* Does what is changed in directory @dir go to the server at once? */
+/* Does what is changed in directory @dir go to the server at once? Without a
+ * log, all does. */
 bool policy_is_through(struct vfs *v, uint64_t dir);
 
 /* ---- trust and fills (vfs_lookup.c) ---- */
