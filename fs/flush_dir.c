@@ -9,8 +9,9 @@
  * all of them hang together with the version known at first. A burst is the time
  * in which changes of ours are under way in one directory; `seen` are the
  * versions that hang together, `loose` the changes that do not, yet. What is
- * loose at the end proves a change of somebody else's: names of the directory
- * are then suspect (a new epoch).
+ * loose at the end may come of a change of somebody else's (or of a server that
+ * tells versions which changes of ours side by side have blurred): the
+ * directory is listed again when the trust from before the burst ends.
  *
  * In the flusher's thread, recording inside a bracket; no lock of its own.
  */
@@ -30,6 +31,7 @@ struct burst {
 	struct burst *next;
 	uint64_t dir;
 	unsigned under_way;
+	uint64_t checked; /* the directory's, before it */
 	struct version *seen;
 	unsigned seen_n;
 	struct change_of *loose;
@@ -109,9 +111,11 @@ void burst_begin(struct flush *f, uint64_t dir)
 		b->next = f->bursts;
 		f->bursts = b;
 		meta_begin(f->v->meta);
-		if (meta_get(f->v->meta, dir, &d) == 0)
+		if (meta_get(f->v->meta, dir, &d) == 0) {
+			b->checked = d.checked;
 			see(b, &(struct version){ d.server_mtime,
 						  d.server_ctime });
+		}
 		meta_end(f->v->meta);
 	}
 	b->under_way++;
@@ -172,11 +176,9 @@ int burst_end(struct flush *f, uint64_t dir, bool has_attr,
 		}
 		if (has_attr && !pre->valid)
 			d.flags |= META_RELIST;
-		if (last && b && b->loose_n > 0 &&
-		    !(d.flags & META_CTIME_OURS)) {
-			d.epoch++;
-			d.flags &= ~(unsigned)META_COMPLETE;
-			stats_add(&f->v->stats->changed_behind, 1);
+		if (last && b && b->loose_n > 0) {
+			d.flags |= META_RELIST;
+			d.checked = b->checked;
 		}
 		r = meta_put(f->v->meta, &d);
 		*ret = d;
