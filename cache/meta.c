@@ -73,6 +73,11 @@ void meta_end(struct meta *m) NO_LOCK_ANALYSIS
 	mutex_unlock(&m->lock);
 }
 
+bool meta_was_clean(const struct meta *m)
+{
+	return m->was_clean;
+}
+
 uint64_t meta_offset(const struct meta *m, const char *name)
 {
 	return m->name_offset(&m->keys, name, strlen(name));

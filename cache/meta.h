@@ -68,6 +68,9 @@ void meta_end(struct meta *m);
 /* Without a bracket: */
 uint64_t meta_now(const struct meta *m);           /* the current stamp */
 uint64_t meta_session_start(const struct meta *m); /* the stamp of meta_open */
+/* Was the cache closed as it should be? If not, what the server was told in the
+ * last moments may be missing, though it is confirmed. */
+bool meta_was_clean(const struct meta *m);
 int meta_sync(struct meta *m); /* commit and fsync now */
 /* Where @name stands in every directory, see meta_names(). */
 uint64_t meta_offset(const struct meta *m, const char *name);

@@ -71,7 +71,7 @@ int meta_files_mark(const struct meta *m, enum meta_mark mark)
 }
 
 /* Whether the data, which is there if @data, may be used. */
-static int mark_check(const struct meta *m, bool data)
+static int mark_check(struct meta *m, bool data)
 {
 	char line[MARK_BYTES + 1] = "", word[9], was[BOOT_ID_BYTES + 1];
 	char boot[BOOT_ID_BYTES + 1];
@@ -86,7 +86,8 @@ static int mark_check(const struct meta *m, bool data)
 		return -EUCLEAN;
 	if (version != FORMAT_VERSION)
 		return -EMEDIUMTYPE;
-	if (strcmp(word, "clean") == 0)
+	m->was_clean = strcmp(word, "clean") == 0;
+	if (m->was_clean)
 		return 0;
 	read_boot_id(boot);
 	if (strcmp(word, "open") == 0 && strcmp(was, "-") != 0 &&

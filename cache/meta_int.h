@@ -66,6 +66,7 @@ struct meta {
 	int lock_fd;
 	size_t page_bytes;
 	uint64_t map_bytes;
+	bool was_clean;
 	uint64_t session_start; /* stamp */
 	uint64_t opened_us;	/* boot time */
 	struct meta_keys keys;

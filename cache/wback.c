@@ -13,6 +13,7 @@
 enum {
 	SEGMENT_BYTES_MIN = 2 * 1024 * 1024,
 	SEGMENT_BYTES_MAX = 16 * 1024 * 1024,
+	TRIM_EVERY = 64,
 	OP_BYTES = 1024, /* what an op counts for: it takes memory, too */
 };
 
@@ -185,6 +186,7 @@ int wback_apply(struct wback *wb, const struct wback_change *ch,
 	};
 	struct segment *seg;
 	uint64_t data_at;
+	bool trim = false;
 	int e;
 
 	mutex_lock(&wb->order);
@@ -195,8 +197,12 @@ int wback_apply(struct wback *wb, const struct wback_change *ch,
 	if (e == 0) {
 		mutex_lock(&wb->lock);
 		rec_apply(wb, &r, seg, data_at, ret);
+		trim = wb->ops_n == 0 || r.seq % TRIM_EVERY == 0;
 		mutex_unlock(&wb->lock);
 	}
+	/* What was undone before it was sent leaves no report to trim by. */
+	if (trim)
+		wback_trim(wb);
 	mutex_unlock(&wb->order);
 	if (e == 0 && ret_seq)
 		*ret_seq = r.seq;

@@ -422,6 +422,8 @@ static void apply_start(struct op *op, const struct rec *r)
 	op->verifier = r->now;
 	if (op->kind == JOB_MAKE) {
 		op->store_follows = o->store != NULL;
+		if (!op->store_follows && !op->again)
+			op->verifier = o->attr.mtime;
 		o->mask &= op->store_follows ? ATTR_MTIME | ATTR_SIZE : 0;
 	} else if (op->kind == JOB_STORE) {
 		o->sending = o->mask;

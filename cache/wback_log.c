@@ -49,6 +49,7 @@ struct segment {
 	struct segment *next;
 	uint64_t number, bytes; /* of the file */
 	uint64_t used;          /* under lock */
+	uint64_t gone_seq;      /* the last record when it was given up */
 	int fd;
 	unsigned refs; /* atomic */
 };
@@ -65,6 +66,7 @@ struct log {
 	struct cond wake;  /* the syncer: somebody waits, or stop */
 	struct cond synced;
 	struct segment *first; /* the list, oldest first */
+	struct segment *gone;  /* for the syncer: to be deleted */
 	uint64_t appended, durable, wanted;
 	uint64_t unsynced; /* number of the first segment not synced */
 	int error;         /* -errno: syncing failed, nothing can be promised */
@@ -335,28 +337,47 @@ int log_append(struct log *l, struct rec *r, const void *data, bool reserve,
 
 void log_trim(struct log *l, uint64_t number)
 {
-	struct segment *gone = NULL, **end = &gone;
+	struct segment **end;
 
 	mutex_lock(&l->lock);
+	for (end = &l->gone; *end; end = &(*end)->next)
+		;
 	while (l->first->next && l->first->number < number) {
 		struct segment *s = l->first;
 
 		l->first = s->next;
+		s->next = NULL;
+		s->gone_seq = l->appended;
 		*end = s;
 		end = &s->next;
+		cond_signal(&l->wake);
 	}
-	*end = NULL;
 	mutex_unlock(&l->lock);
-	while (gone) {
-		struct segment *s = gone;
+}
+
+/* What made a segment useless, a removal say, must be on the disk before the
+ * segment goes: else a loss of power would leave the removal without what came
+ * between. */
+static bool may_delete(const struct log *l) REQUIRES(l->lock)
+{
+	return l->gone && (l->gone->gone_seq <= l->durable || l->error);
+}
+
+/* Oldest first, so that what a crash leaves is a row without gaps. */
+static void delete_gone(struct log *l) REQUIRES(l->lock)
+{
+	while (may_delete(l)) {
+		struct segment *s = l->gone;
 		char name[32];
 
-		gone = s->next;
+		l->gone = s->next;
+		mutex_unlock(&l->lock);
 		segment_name(s->number, name);
 		if (unlinkat(l->dir_fd, name, 0) < 0)
 			msg_debug("wback", "%s: %s", name,
 				  msg_strerror(errno));
 		segment_unref(s);
+		mutex_lock(&l->lock);
 	}
 }
 
@@ -410,9 +431,10 @@ static void *syncer_main(void *arg)
 
 	mutex_lock(&l->lock);
 	while (!l->stop) {
+		delete_gone(l);
 		bool waited_for = l->wanted > l->durable && l->error == 0;
 
-		if (!waited_for && clock_ms() < due) {
+		if (!waited_for && !may_delete(l) && clock_ms() < due) {
 			(void)cond_wait_until(&l->wake, &l->lock, due);
 			continue;
 		}
@@ -420,6 +442,7 @@ static void *syncer_main(void *arg)
 			(void)sync_now(l);
 		due = clock_ms() + l->o.interval_ms;
 	}
+	delete_gone(l);
 	mutex_unlock(&l->lock);
 	return NULL;
 }
@@ -753,12 +776,14 @@ void log_close(struct log *l)
 		mutex_unlock(&l->lock);
 		(void)pthread_join(l->syncer, NULL);
 	}
-	while (l->first) {
-		struct segment *s = l->first;
+	for (struct segment **list = &l->first; list;
+	     list = list == &l->first ? &l->gone : NULL)
+		while (*list) {
+			struct segment *s = *list;
 
-		l->first = s->next;
-		segment_unref(s);
-	}
+			*list = s->next;
+			segment_unref(s);
+		}
 	if (l->dir_fd >= 0)
 		(void)close(l->dir_fd);
 	cond_destroy(&l->synced);

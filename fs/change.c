@@ -22,17 +22,6 @@ static bool goes_through(struct vfs *v, const struct change *ch)
 	       (ch->newdir.ino && policy_is_through(v, ch->newdir.ino));
 }
 
-static bool is_pending(struct vfs *v, const struct change *ch)
-{
-	const uint64_t inos[] = { ch->obj.ino, ch->dir.ino, ch->newdir.ino,
-				  ch->replaced.ino };
-
-	for (size_t k = 0; k < ARRAY_LEN(inos); k++)
-		if (inos[k] && view_is_pending(v, inos[k]))
-			return true;
-	return false;
-}
-
 static void refresh(struct vfs *v, struct meta_inode *i)
 {
 	if (i->ino)
@@ -42,10 +31,13 @@ static void refresh(struct vfs *v, struct meta_inode *i)
 static int send_before(struct vfs *v, const struct caller *c,
 		       struct change *ch)
 {
-	int r;
+	const uint64_t inos[] = { ch->obj.ino, ch->dir.ino, ch->newdir.ino,
+				  ch->replaced.ino };
 
-	while (is_pending(v, ch)) {
-		r = flush_wait(v->flush, flush_force(v->flush), c->intr, 0);
+	for (size_t k = 0; k < ARRAY_LEN(inos); k++) {
+		int r = inos[k] ? flush_wait_for(v->flush, inos[k], c->intr) :
+				  0;
+
 		if (r < 0)
 			return r;
 	}
@@ -61,12 +53,8 @@ static int send_before(struct vfs *v, const struct caller *c,
 
 static void tell_full(struct vfs *v, bool full)
 {
-	bool was;
+	bool was = __atomic_exchange_n(&v->log_full, full, __ATOMIC_RELAXED);
 
-	mutex_lock(&v->lock);
-	was = v->log_full;
-	v->log_full = full;
-	mutex_unlock(&v->lock);
 	if (full && !was)
 		msg_warning("no room for the write-back log: changes wait for "
 			    "the server until there is; nothing is lost");
@@ -137,7 +125,8 @@ int change_apply(struct vfs *v, const struct caller *c, struct change *ch)
 
 	if (!goes_through(v, ch)) {
 		r = back_apply(v, c, ch);
-		if (v->log_full || r == -ENOSPC)
+		if (r == -ENOSPC ||
+		    __atomic_load_n(&v->log_full, __ATOMIC_RELAXED))
 			tell_full(v, r == -ENOSPC);
 		if (r != -ENOSPC)
 			return r;

@@ -12,7 +12,12 @@
 
 static void answer_flush(const struct status_source *s, FILE *out)
 {
-	uint64_t goal = s->flush ? flush_force(s->flush) : 0;
+	uint64_t goal;
+
+	/* What the server refused is tried once more. */
+	if (s->wback)
+		wback_retry_all(s->wback);
+	goal = s->flush ? flush_force(s->flush) : 0;
 
 	(void)fprintf(out, "goal %" PRIu64 "\n", goal);
 }

@@ -191,6 +191,7 @@ void flush_drain(struct flush *f)
 	mutex_unlock(&f->lock);
 	if (keep)
 		return;
+	wback_retry_all(f->v->wback);
 	goal = flush_force(f);
 	do {
 		uint64_t now = clock_ms();
@@ -239,7 +240,6 @@ uint64_t flush_force(struct flush *f)
 {
 	struct wback_stats s;
 
-	wback_retry_all(f->v->wback);
 	wback_get_stats(f->v->wback, &s);
 	mutex_lock(&f->lock);
 	f->force = MAX(f->force, s.seq);
@@ -325,4 +325,22 @@ int flush_wait(struct flush *f, uint64_t goal, struct remote_intr *intr,
 		(void)cond_wait_until(&f->moved, &f->lock, now + WAIT_LOOK_MS);
 		mutex_unlock(&f->lock);
 	}
+}
+
+int flush_wait_for(struct flush *f, uint64_t ino, struct remote_intr *intr)
+{
+	while (wback_is_pending(f->v->wback, ino)) {
+		struct wback_view w;
+		int r = flush_wait(f, flush_force(f), intr, 0);
+
+		if (r == -EINTR || r == -ECANCELED)
+			return r;
+		/* All is sent but for what is stuck: is that of this one? It
+		 * may hang on something stuck, and have no error of its own. */
+		if (r < 0 && wback_is_pending(f->v->wback, ino))
+			return wback_get(f->v->wback, ino, &w) && w.error ?
+				       w.error :
+				       r;
+	}
+	return 0;
 }

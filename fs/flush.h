@@ -25,7 +25,7 @@ void flush_drain(struct flush *f);
 void flush_close(struct flush *f);
 
 /* From any thread: send all that is pending now, without waiting for its age.
- * Returns the goal, for the next two. Stuck changes are tried once more. */
+ * Returns the goal, for the next two. */
 uint64_t flush_force(struct flush *f);
 
 /* From any thread: the mount is about to be closed, and nobody waits for what is
@@ -51,6 +51,10 @@ void flush_get_progress(struct flush *f, uint64_t goal,
  * after flush_keep(). */
 int flush_wait(struct flush *f, uint64_t goal, struct remote_intr *intr,
 	       uint64_t deadline_ms);
+
+/* Until nothing of @ino is pending. 0; -errno of what is stuck of it, and else as
+ * flush_wait(). */
+int flush_wait_for(struct flush *f, uint64_t ino, struct remote_intr *intr);
 
 /* The log is full: send whatever can be sent, for a while. */
 void flush_pressure(struct flush *f);

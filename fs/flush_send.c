@@ -156,11 +156,16 @@ static void refused(struct sending *s, int error)
 
 static bool is_transport(struct sending *s, int status)
 {
+	struct flush *f = s->f;
+	bool stop;
+
+	mutex_lock(&f->lock);
+	stop = f->stop;
+	mutex_unlock(&f->lock);
 	return remote_error_is_transport(status) || status == -ENOMEM ||
 	       status == -EINTR ||
-	       (status == -EIO && remote_retry_is_away(s->f->v->remote)) ||
-	       (status == -EIO && __atomic_load_n(&s->f->stop,
-						  __ATOMIC_RELAXED));
+	       (status == -EIO &&
+		(stop || remote_retry_is_away(f->v->remote)));
 }
 
 static void failed(struct sending *s, int status)
@@ -317,7 +322,7 @@ static struct remote_call *make_call(const struct wback_job *job)
 		.uid = a->uid,
 		.gid = a->gid,
 		.atime = a->atime,
-		.mtime = job->store_follows ? job->verifier : a->mtime,
+		.mtime = job->verifier,
 	};
 	call->rdev_major = a->rdev_major;
 	call->rdev_minor = a->rdev_minor;

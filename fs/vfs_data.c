@@ -174,10 +174,9 @@ int vfs_fsync(struct vfs *v, const struct caller *c, uint64_t ino)
 	if (v->wback && wback_get(v->wback, ino, &w)) {
 		r = wback_sync(v->wback, 0);
 		if (r == 0 && v->config->fsync_server)
-			r = flush_wait(v->flush, flush_force(v->flush),
-				       c->intr, 0);
+			r = flush_wait_for(v->flush, ino, c->intr);
 		/* What the server refuses is told here, as a disk's error. */
-		if (r == 0)
+		if (r == 0 && wback_get(v->wback, ino, &w))
 			r = w.error;
 	}
 	/* Data that went through is stable since its WRITE was answered; a time

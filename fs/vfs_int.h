@@ -62,6 +62,8 @@ struct vfs {
 	struct place places[LIMIT_POLICIES];
 	unsigned places_n;
 	uint64_t session; /* meta_session_start() */
+	uint64_t trust_from; /* what was confirmed before is not believed, not
+			      * even forever: the cache ended unclean */
 	char client[64];  /* our host's name, before the names of held files */
 	uint64_t time_delta_ns;
 
@@ -69,6 +71,7 @@ struct vfs {
 	uint64_t seq;
 	uint64_t changed[CHANGED_SLOTS];
 	uint64_t last_time_ns; /* given out by vfs_unique_time() */
+	bool log_full;         /* the user was told */
 
 	struct mutex lock; /* guards what follows */
 	struct cond cond;  /* a flight landed, a job came or ended, or closing */
@@ -79,7 +82,6 @@ struct vfs {
 	struct hold_dir hold[HOLD_DIRS_MAX];
 	unsigned hold_n;
 	unsigned in_flight; /* submitted calls nobody waits for */
-	bool log_full;        /* the user was told */
 	bool closing, closed; /* vfs_close() has begun; needs nothing more */
 	struct remote_fsstat fsstat;
 	uint64_t fsstat_ms;  /* clock_ms() of it, 0: never */

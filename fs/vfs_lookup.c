@@ -28,8 +28,10 @@ bool vfs_trusts(struct vfs *v, uint64_t checked, uint64_t since)
 
 	if (checked == 0)
 		return false;
-	if (ac == CONFIG_AC_FOREVER || (checked >= since && since))
+	if (checked >= since && since)
 		return true;
+	if (ac == CONFIG_AC_FOREVER)
+		return checked >= v->trust_from;
 	return checked >= v->session &&
 	       meta_now(v->meta) - checked < (uint64_t)ac * 1000;
 }
@@ -41,7 +43,7 @@ static double trust_left(struct vfs *v, uint64_t checked)
 	uint64_t ac_us = (uint64_t)v->config->ac_ms * 1000;
 
 	if (v->config->ac_ms == CONFIG_AC_FOREVER)
-		return FOREVER_S;
+		return checked >= v->trust_from ? FOREVER_S : 0;
 	if (checked < v->session || age_us >= ac_us)
 		return 0;
 	return (double)(ac_us - age_us) / 1e6;
