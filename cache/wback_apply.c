@@ -24,7 +24,7 @@ static void touch_time(struct object *o, const struct timespec *now)
 	o->local |= ATTR_CTIME;
 }
 
-static void add_link(struct object *o, int n)
+void object_add_link(struct object *o, int n)
 {
 	if (o->fresh)
 		o->attr.nlink = (uint32_t)((int)o->attr.nlink + n);
@@ -32,7 +32,7 @@ static void add_link(struct object *o, int n)
 		o->nlink_delta += n;
 }
 
-static void end_cancelled(struct wback *wb, struct op *op)
+void op_cancel(struct wback *wb, struct op *op)
 {
 	wb->cancelled++;
 	op_end(wb, op);
@@ -41,12 +41,6 @@ static void end_cancelled(struct wback *wb, struct op *op)
 static bool store_is_void(const struct object *o)
 {
 	return o->mask == 0 && o->data.n == 0 && o->trunc == TRUNC_NONE;
-}
-
-static void forget_contents(struct wback *wb, struct object *o)
-{
-	wb->data_bytes -= o->data.bytes;
-	extents_free(&o->data);
 }
 
 /* A name in @dir has changed: so have its times, and one that an application
@@ -59,7 +53,7 @@ static void dir_changed(struct wback *wb, struct object *dir,
 	touch_time(dir, now);
 	dir->mask &= ~(unsigned)ATTR_MTIME;
 	if (dir->store && store_is_void(dir))
-		end_cancelled(wb, dir->store);
+		op_cancel(wb, dir->store);
 }
 
 static struct op *add_store(struct wback *wb, struct object *o, uint64_t id,
@@ -83,7 +77,7 @@ static void need_store(struct wback *wb, struct object *o, uint64_t id,
 	/* The time of a directory is set after all that is in it. */
 	if (op && S_ISDIR(o->ref.mode) && o->mask & ATTR_MTIME && o->in.last &&
 	    o->in.last->op->id > op->id) {
-		end_cancelled(wb, op);
+		op_cancel(wb, op);
 		op = NULL;
 	}
 	if (op)
@@ -125,7 +119,7 @@ static void cancel_all(struct wback *wb, struct object *o)
 			wb->cancelled++;
 			rename_to_remove(wb, op);
 		} else {
-			end_cancelled(wb, op);
+			op_cancel(wb, op);
 		}
 	}
 	o->mask = 0;
@@ -155,14 +149,14 @@ static bool unlink_object(struct wback *wb, struct object *o,
 	if (S_ISDIR(o->ref.mode))
 		o->attr.nlink = 0;
 	else
-		add_link(o, -1);
+		object_add_link(o, -1);
 	if (!last)
 		return true;
 	o->removed = true;
 	o->mask = 0;
 	wb->data_bytes -= o->data.bytes; /* not to be sent any more */
 	if (o->store)
-		end_cancelled(wb, o->store);
+		op_cancel(wb, o->store);
 	if (!can_cancel(o))
 		return true;
 	cancel_all(wb, o);
@@ -215,7 +209,7 @@ static void apply_make(struct wback *wb, const struct rec *r, uint64_t segment)
 	}
 	set_name(n, o);
 	if (S_ISDIR(r->obj.mode))
-		add_link(dir, 1);
+		object_add_link(dir, 1);
 	dir_changed(wb, dir, &r->now);
 	op = add_op(wb, JOB_MAKE, r, segment, o, dir, n);
 	o->make = op;
@@ -228,7 +222,7 @@ static void apply_link(struct wback *wb, const struct rec *r, uint64_t segment)
 	struct object *o = object_get(wb, &r->obj);
 	struct name *n = name_get(wb, dir, r->name);
 
-	add_link(o, 1);
+	object_add_link(o, 1);
 	touch_time(o, &r->now);
 	set_name(n, o);
 	dir_changed(wb, dir, &r->now);
@@ -244,7 +238,7 @@ static void apply_remove(struct wback *wb, const struct rec *r,
 
 	set_name(n, NULL);
 	if (S_ISDIR(o->ref.mode))
-		add_link(dir, -1);
+		object_add_link(dir, -1);
 	dir_changed(wb, dir, &r->now);
 	/* First in the queues, so that nothing is freed by a cancellation. */
 	struct op *op = add_op(wb, JOB_REMOVE, r, segment, o, dir, n);
@@ -254,7 +248,7 @@ static void apply_remove(struct wback *wb, const struct rec *r,
 		op_touch(op, T_OBJ, &o->ops);
 		op_enter(wb, op);
 	} else {
-		end_cancelled(wb, op);
+		op_cancel(wb, op);
 	}
 }
 
@@ -278,7 +272,7 @@ static void apply_rename(struct wback *wb, const struct rec *r,
 	if (r->replaced.ino) {
 		replaced = object_get(wb, &r->replaced);
 		if (S_ISDIR(replaced->ref.mode))
-			add_link(newdir, -1);
+			object_add_link(newdir, -1);
 		if (unlink_object(wb, replaced, &r->replaced, &r->now)) {
 			op->replaced = replaced;
 			op_touch(op, T_REPLACED, &replaced->ops);
@@ -287,8 +281,8 @@ static void apply_rename(struct wback *wb, const struct rec *r,
 	set_name(n, NULL);
 	set_name(newname, o);
 	if (is_dir && dir != newdir) {
-		add_link(dir, -1);
-		add_link(newdir, 1);
+		object_add_link(dir, -1);
+		object_add_link(newdir, 1);
 	}
 	o->ref.parent = newdir->ref.ino;
 	touch_time(o, &r->now);
@@ -411,279 +405,6 @@ static void apply_write(struct wback *wb, const struct rec *r,
 	need_store(wb, o, r->seq, segment_number(seg));
 }
 
-/* ---- sending ---- */
-
-static void apply_start(struct op *op, const struct rec *r)
-{
-	struct object *o = op->obj;
-
-	op->state = OP_SENT;
-	op->upto = r->seq;
-	op->verifier = r->now;
-	if (op->kind == JOB_MAKE) {
-		op->store_follows = o->store != NULL;
-		if (!op->store_follows && !op->again)
-			op->verifier = o->attr.mtime;
-		o->mask &= op->store_follows ? ATTR_MTIME | ATTR_SIZE : 0;
-	} else if (op->kind == JOB_STORE) {
-		o->sending = o->mask;
-		o->mask = 0;
-		o->trunc_sending = o->trunc;
-		o->trunc = TRUNC_NONE;
-		o->store = NULL;
-	}
-}
-
-/* What the STORE under way was to do is to be done again. Returns the op that
- * will: another one may wait by now, and that one stands behind all that it has
- * to wait for. */
-static struct op *take_back_store(struct wback *wb, struct op *op)
-{
-	struct object *o = op->obj;
-	struct op *other = o->store;
-
-	o->mask |= o->sending;
-	o->trunc = MIN(o->trunc, o->trunc_sending);
-	o->sending = 0;
-	o->trunc_sending = TRUNC_NONE;
-	if (o->removed)
-		o->mask = 0;
-	if (other && S_ISDIR(o->ref.mode)) {
-		other->again |= op->again;
-		op_end(wb, op);
-		return other;
-	}
-	if (other)
-		op_end(wb, other);
-	o->store = op;
-	return op;
-}
-
-static struct op *undo(struct wback *wb, struct op *op, bool again)
-{
-	if (op->state != OP_SENT)
-		return op;
-	op->again |= again;
-	op->state = OP_WAITING;
-	if (op->kind == JOB_STORE)
-		op = take_back_store(wb, op);
-	op_check(wb, op);
-	return op;
-}
-
-void op_undo(struct wback *wb, struct op *op, bool again)
-{
-	(void)undo(wb, op, again);
-}
-
-static void apply_stuck(struct wback *wb, struct op *op, int error)
-{
-	op = undo(wb, op, false);
-	ready_remove(wb, op);
-	op->state = OP_STUCK;
-	op->error = op->obj->error = error;
-	wb->stuck_n++;
-	op_check(wb, queue_head(&wb->moved));
-}
-
-static void apply_retry(struct wback *wb, struct op *op)
-{
-	if (op->state != OP_STUCK)
-		return;
-	op->state = OP_WAITING;
-	op->error = op->obj->error = 0;
-	wb->stuck_n--;
-	op_check(wb, op);
-}
-
-static void learn(struct object *o, const struct wback_ref *ref)
-{
-	if (ref->fh.len) {
-		o->ref.fh = ref->fh;
-		o->fresh = false;
-	}
-	if (ref->fh.len && ref->fileid) {
-		o->ref.fsid = ref->fsid;
-		o->ref.fileid = ref->fileid;
-		o->ref.size = ref->size;
-		o->ref.mtime = ref->mtime;
-		o->base_known = true;
-	}
-}
-
-/* What the server now counts itself. */
-static void undo_delta(struct op *op)
-{
-	bool is_dir = S_ISDIR(op->obj->ref.mode);
-
-	switch (op->kind) {
-	case JOB_MAKE:
-		if (is_dir)
-			op->dir->nlink_delta--;
-		break;
-	case JOB_LINK:
-		op->obj->nlink_delta--;
-		break;
-	case JOB_REMOVE:
-		if (is_dir)
-			op->dir->nlink_delta++;
-		else
-			op->obj->nlink_delta++;
-		break;
-	case JOB_RENAME:
-		if (op->replaced && !S_ISDIR(op->replaced->ref.mode))
-			op->replaced->nlink_delta++;
-		else if (op->replaced)
-			op->newdir->nlink_delta++;
-		if (is_dir && op->dir != op->newdir) {
-			op->dir->nlink_delta++;
-			op->newdir->nlink_delta--;
-		}
-		break;
-	case JOB_STORE:
-		break;
-	}
-}
-
-static void apply_done(struct wback *wb, struct op *op, const struct rec *r)
-{
-	struct object *o = op->obj;
-	uint64_t bytes = o->data.bytes;
-
-	if (op->kind == JOB_STORE) {
-		o->sending = 0;
-		o->trunc_sending = TRUNC_NONE;
-		if (!o->removed) {
-			extents_drop(&o->data, op->upto);
-			wb->data_bytes -= bytes - o->data.bytes;
-		}
-	}
-	o->error = 0;
-	/* A fresh one's links are counted anew from here. */
-	if (op->kind == JOB_MAKE)
-		o->nlink_delta = (int)o->attr.nlink -
-				 (S_ISDIR(o->ref.mode) ? 2 : 1);
-	learn(o, &r->obj);
-	undo_delta(op);
-	op_end(wb, op);
-}
-
-/* ---- giving up ---- */
-
-static void apply_drop(struct wback *wb, struct op *op);
-
-static void drop_contents(struct wback *wb, struct object *o)
-{
-	if (!o->removed)
-		forget_contents(wb, o);
-	o->mask = o->sending = 0;
-	o->trunc = o->trunc_sending = TRUNC_NONE;
-	o->local = 0;
-}
-
-/* What was never made and will not be: with all that hangs on it. */
-static void drop_made(struct wback *wb, struct object *o)
-{
-	while (o->in.first)
-		apply_drop(wb, o->in.first->op);
-	drop_contents(wb, o);
-	o->removed = o->forgotten = true;
-	while (o->ops.last && o->ops.last->op->kind != JOB_MAKE)
-		apply_drop(wb, o->ops.last->op);
-}
-
-static void apply_drop(struct wback *wb, struct op *op)
-{
-	struct object *o = op->obj;
-
-	if (op->kind == JOB_STORE)
-		drop_contents(wb, o);
-	else if (op->kind == JOB_MAKE)
-		drop_made(wb, o);
-	else if (op->kind == JOB_REMOVE)
-		o->removed = o->fresh;
-	if (op->kind != JOB_MAKE)
-		undo_delta(op);
-	else if (S_ISDIR(o->ref.mode))
-		add_link(op->dir, -1);
-	o->error = 0;
-	op_end(wb, op);
-}
-
-static void apply_copy(struct wback *wb, const struct rec *r, uint64_t segment)
-{
-	struct trouble_copy *c;
-
-	for (c = wb->copies; c; c = c->next)
-		if (c->id == r->id) {
-			c->segment = segment;
-			return;
-		}
-	c = xcalloc(1, sizeof(*c));
-	c->id = r->id;
-	c->dir = r->dir.ino;
-	c->segment = segment;
-	c->when = r->when;
-	(void)snprintf(c->name, sizeof(c->name), "%s", r->name ? r->name : "");
-	(void)snprintf(c->of, sizeof(c->of), "%s",
-		       r->newname ? r->newname : "");
-	c->next = wb->copies;
-	wb->copies = c;
-	wb->copies_n++;
-}
-
-static void drop_copy(struct wback *wb, uint64_t id)
-{
-	for (struct trouble_copy **p = &wb->copies; *p; p = &(*p)->next)
-		if ((*p)->id == id) {
-			struct trouble_copy *c = *p;
-
-			*p = c->next;
-			free(c);
-			wb->copies_n--;
-			return;
-		}
-}
-
-static void apply_to_op(struct wback *wb, const struct rec *r)
-{
-	struct op *op = op_find(wb, r->id);
-	struct object *o;
-
-	/* Its record went with an old segment: it had been done by then. */
-	if (!op && r->type == REC_DONE) {
-		o = object_find(wb, r->obj.ino);
-		if (o)
-			learn(o, &r->obj);
-	} else if (!op && r->type == REC_DROP) {
-		drop_copy(wb, r->id);
-	}
-	if (!op)
-		return;
-	switch (r->type) {
-	case REC_START:
-		apply_start(op, r);
-		break;
-	case REC_DONE:
-		apply_done(wb, op, r);
-		break;
-	case REC_UNDO:
-		op_undo(wb, op, r->error != 0);
-		break;
-	case REC_STUCK:
-		apply_stuck(wb, op, r->error);
-		break;
-	case REC_RETRY:
-		apply_retry(wb, op);
-		break;
-	case REC_DROP:
-		apply_drop(wb, op);
-		break;
-	default:
-		break;
-	}
-}
-
 void rec_apply(struct wback *wb, const struct rec *r, struct segment *seg,
 	       uint64_t data_at, struct wback_settled *ret)
 {
@@ -709,13 +430,13 @@ void rec_apply(struct wback *wb, const struct rec *r, struct segment *seg,
 		apply_write(wb, r, seg, data_at);
 		break;
 	case REC_COPY:
-		apply_copy(wb, r, segment);
+		rec_apply_copy(wb, r, segment);
 		break;
 	case REC_SYNC:
 	case REC_TYPES:
 		break;
 	default:
-		apply_to_op(wb, r);
+		rec_apply_to_op(wb, r);
 		break;
 	}
 	settle_marked(wb, ret);

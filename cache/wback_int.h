@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* wback_int.h: private to the write-back log: its state, and what its files
  * offer each other. From the bottom: wback_rec (bytes), wback_log (files),
- * wback_table (objects, names, the order of operations), wback_data (contents),
- * wback_apply (what each record does to the state), wback_take (sending),
- * wback (open, views).
+ * wback_scan (reading them), wback_table (objects, names, the order of
+ * operations), wback_data (contents), wback_apply and wback_outcome (what each
+ * record does to the state), wback_take (sending), wback (open, views).
  *
  * The state is a function of the records: wback_apply() appends a record and
  * then does what opening the log does with it, rec_apply(). What is taken and
@@ -212,6 +212,16 @@ unsigned extents_find(const struct extents *e, uint64_t offset);
 /* What @r does to the state. @data_at: where its contents are. */
 void rec_apply(struct wback *wb, const struct rec *r, struct segment *seg,
 	       uint64_t data_at, struct wback_settled *ret) REQUIRES(wb->lock);
+/* One name of @o more, or less. */
+void object_add_link(struct object *o, int n);
+/* The op will never be sent: it was undone before. */
+void op_cancel(struct wback *wb, struct op *op);
+
+/* ---- wback_outcome.c; the rest of rec_apply() ---- */
+
+void rec_apply_to_op(struct wback *wb, const struct rec *r) REQUIRES(wb->lock);
+void rec_apply_copy(struct wback *wb, const struct rec *r, uint64_t segment)
+	REQUIRES(wb->lock);
 /* It was not sent; @again: or may have been. */
 void op_undo(struct wback *wb, struct op *op, bool again);
 

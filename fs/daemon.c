@@ -27,7 +27,7 @@
  *   ENDED     nothing is left to be undone
  * Signals are blocked in all threads and taken by one thread with sigwait(3).
  */
-#include "daemon.h"
+#include "daemon_int.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -36,48 +36,14 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 
 #include "../cache/msg.h"
-#include "control.h"
-#include "fuse_session.h"
-#include "lease.h"
 #include "mountinfo.h"
-#include "probe.h"
 #include "runtime.h"
-#include "status.h"
 
 #ifndef PR_SET_IO_FLUSHER
 #define PR_SET_IO_FLUSHER 57
 #endif
-
-enum state { OPENING, LEASING, MOUNTING, SERVING, CLOSING, ENDED };
-
-struct daemon {
-	struct config *config;
-	const struct cachedir *cache;
-
-	struct mutex lock;
-	enum state state;   /* under lock */
-	unsigned signals_n; /* under lock: how often we were asked to end */
-	int wake_fd;        /* eventfd: the main thread has something to do */
-	bool gone;          /* atomic: the kernel has let go of the mount */
-
-	struct stats stats;
-	struct remote *remote;
-	struct handle root;
-	struct meta *meta;
-	struct lease *lease; /* NULL: read-only */
-	struct wback *wback;
-	struct flush *flush; /* NULL: read-only */
-	bool pending;        /* changes stay in the log */
-	struct vfs *vfs;
-	struct fuse_front *front;
-	pthread_t runner;
-	struct areas areas;
-	struct status_source status;
-	struct control *control;
-};
 
 /* ---- signals ---- */
 
@@ -151,14 +117,14 @@ static int start_signals(struct daemon *d)
 	return -r;
 }
 
-static void enter(struct daemon *d, enum state state)
+void daemon_enter(struct daemon *d, enum state state)
 {
 	mutex_lock(&d->lock);
 	d->state = state;
 	mutex_unlock(&d->lock);
 }
 
-static bool asked_to_end(struct daemon *d)
+bool daemon_asked_to_end(struct daemon *d)
 {
 	bool asked;
 
@@ -170,7 +136,7 @@ static bool asked_to_end(struct daemon *d)
 
 /* ---- the layers ---- */
 
-static enum exitcode system_error(const char *what, int err)
+enum exitcode daemon_system_error(const char *what, int err)
 {
 	msg_error("%s: %s", what, msg_strerror(err));
 	return EXITCODE_SYSTEM;
@@ -180,230 +146,12 @@ static enum exitcode runtime_open(struct daemon *d)
 {
 	int r = runtime_make_dir();
 
-	return r < 0 ? system_error(RUNTIME_DIR, r) : EXITCODE_OK;
+	return r < 0 ? daemon_system_error(RUNTIME_DIR, r) : EXITCODE_OK;
 }
 
 static void runtime_close(struct daemon *d)
 {
 	runtime_remove(d->config->mountpoint);
-}
-
-/* Root must be root there, and the export writable, before anything depends on
- * it; who only reads can do without either. */
-static enum exitcode check_root(const struct daemon *d)
-{
-	const struct config *c = d->config;
-	CLEANUP_FREE char *why = NULL;
-	int r = remote_root_check(d->remote, &d->root, c->path, &why);
-	const char *text = why ? why : msg_strerror(r);
-
-	if (r == 0 || (r == -EROFS && c->read_only))
-		return EXITCODE_OK;
-	if (r == -EPERM && c->read_only) {
-		msg_warning("%s: %s", c->source, text);
-		return EXITCODE_OK;
-	}
-	msg_error("%s: %s%s", c->source, text,
-		  r == -EROFS ? "; to mount it all the same: -o ro" : "");
-	return r == -EPERM ? EXITCODE_SQUASHED :
-	       r == -EROFS ? EXITCODE_READ_ONLY :
-			     server_exitcode(r);
-}
-
-static enum exitcode server_open(struct daemon *d)
-{
-	const struct config *c = d->config;
-	const struct remote_nfs_options o = {
-		.host = c->host, .path = c->path,
-		.port = c->port, .mountport = c->mountport,
-		.nconnect = c->nconnect, .timeo_ms = c->timeo_ms,
-	};
-	const struct remote_retry_options retry = {
-		.soft = c->soft, .timeo_ms = c->timeo_ms,
-		.retrans = c->retrans,
-	};
-	CLEANUP_FREE char *why = NULL;
-	enum exitcode x;
-	struct remote *nfs;
-	int r = remote_nfs_open(&o, &nfs, &d->root, &why);
-
-	if (r < 0) {
-		msg_error("%s: %s", c->source, why ? why : msg_strerror(r));
-		return server_exitcode(r);
-	}
-	r = remote_retry_open(nfs, &retry, &d->remote);
-	if (r < 0) {
-		remote_close(nfs);
-		return system_error(c->source, r);
-	}
-	x = check_root(d);
-	if (x != EXITCODE_OK)
-		remote_close(d->remote);
-	return x;
-}
-
-static void server_close(struct daemon *d)
-{
-	remote_close(d->remote);
-}
-
-static enum exitcode cache_open(struct daemon *d)
-{
-	CLEANUP_FREE char *server = cachedir_server(d->config);
-	CLEANUP_FREE char *path = cachedir_meta_path(d->cache), *why = NULL;
-	int r = server && path ? meta_open(path, server, &d->meta) : -ENOMEM;
-
-	if (r == 0)
-		return EXITCODE_OK;
-	why = cachedir_meta_why(d->cache, r);
-	msg_error("%s", why ? why : msg_strerror(r));
-	return cachedir_exitcode(r);
-}
-
-static void cache_close(struct daemon *d)
-{
-	meta_close(d->meta);
-}
-
-static enum exitcode lease_open(struct daemon *d)
-{
-	const struct config *c = d->config;
-	CLEANUP_FREE char *why = NULL;
-	char id[CACHEDIR_ID_BYTES];
-	int r;
-
-	if (c->read_only)
-		return EXITCODE_OK;
-	r = cachedir_id(d->cache, id);
-	if (r < 0) {
-		msg_error("cache directory %s: %s", d->cache->path,
-			  msg_strerror(r));
-		return EXITCODE_CACHE_WRITE;
-	}
-	enter(d, LEASING);
-	r = lease_take(d->remote, &d->root, id, c->mountpoint, c->steal_lease,
-		       &d->lease, &why);
-	if (r == 0)
-		return EXITCODE_OK;
-	enter(d, CLOSING);
-	if (asked_to_end(d))
-		return EXITCODE_INTERRUPTED;
-	if (r == -EBUSY)
-		msg_error("%s %s", c->source, why ? why : msg_strerror(r));
-	else
-		msg_error("%s: the lease that says who writes cannot be "
-			  "written (.nfsrootfs/lease there): %s; to read only: "
-			  "-o ro", c->source, msg_strerror(r));
-	return r == -EBUSY ? EXITCODE_LEASED : EXITCODE_FAILED;
-}
-
-static void lease_close(struct daemon *d)
-{
-	enter(d, CLOSING); /* from LEASING, when what came next failed */
-	/* Until the next mount has sent them, nobody else may write. */
-	if (d->pending)
-		lease_free(d->lease);
-	else
-		lease_drop(d->lease);
-}
-
-static uint64_t name_offset(void *arg, const char *name)
-{
-	return meta_offset(arg, name);
-}
-
-/* Room that the log leaves to others, the metadata cache among them. */
-static uint64_t keep_free(const char *path)
-{
-	const uint64_t least = 16 << 20, most = 1 << 30;
-	struct statvfs st;
-	uint64_t part;
-
-	if (statvfs(path, &st) < 0)
-		return least;
-	part = (uint64_t)st.f_blocks * st.f_frsize / 20;
-	return MIN(MAX(part, least), most);
-}
-
-/* A read-only mount opens it as well: what an earlier mount left in it is part
- * of the truth. */
-static enum exitcode journal_open(struct daemon *d)
-{
-	CLEANUP_FREE char *server = cachedir_server(d->config);
-	CLEANUP_FREE char *path = cachedir_log_path(d->cache), *why = NULL;
-	const struct wback_options o = {
-		.bytes_max = d->config->log_bytes_max,
-		.keep_free = path ? keep_free(path) : 0,
-		.interval_ms = 1000,
-		.name_offset = name_offset,
-		.arg = d->meta,
-	};
-	int r = server && path ? wback_open(path, server, &o, &d->wback, &why) :
-				 -ENOMEM;
-
-	if (r == 0)
-		return EXITCODE_OK;
-	msg_error("%s: %s%s", path ? path : d->cache->path,
-		  why ? why : msg_strerror(r),
-		  r == -EUCLEAN ? "; to give up all changes that are not on the "
-				  "server yet, move this directory away" :
-				  "");
-	return cachedir_exitcode(r);
-}
-
-static void journal_close(struct daemon *d)
-{
-	struct wback_stats s;
-
-	wback_get_stats(d->wback, &s);
-	d->pending = s.ops > 0;
-	if (d->pending)
-		msg_warning("%s: %llu changes wait in the log for the next "
-			    "mount",
-			    d->config->mountpoint, (unsigned long long)s.ops);
-	wback_close(d->wback);
-}
-
-static enum exitcode files_open(struct daemon *d)
-{
-	int r = vfs_open(d->config, d->meta, d->wback, d->remote, &d->root,
-			 &d->stats, &d->vfs);
-
-	if (r == 0)
-		return EXITCODE_OK;
-	if (!asked_to_end(d))
-		msg_error("%s: the root directory cannot be read: %s",
-			  d->config->source, msg_strerror(r));
-	return EXITCODE_FAILED;
-}
-
-static void files_close(struct daemon *d)
-{
-	vfs_close(d->vfs);
-}
-
-static int we_write(void *arg)
-{
-	const struct daemon *d = arg;
-
-	return lease_check(d->lease);
-}
-
-static enum exitcode sending_open(struct daemon *d)
-{
-	int r;
-
-	if (d->config->read_only)
-		return EXITCODE_OK;
-	r = flush_open(d->vfs, we_write, d, &d->flush);
-	return r < 0 ? system_error("thread", r) : EXITCODE_OK;
-}
-
-static void sending_close(struct daemon *d)
-{
-	if (d->flush)
-		flush_drain(d->flush);
-	flush_close(d->flush);
 }
 
 static void *runner_main(void *arg)
@@ -426,10 +174,10 @@ static enum exitcode front_open(struct daemon *d)
 	int r;
 
 	/* Before it: a process that ends now leaves a dead mount. */
-	enter(d, MOUNTING);
+	daemon_enter(d, MOUNTING);
 	r = fuse_front_open(d->config, d->vfs, &d->stats, &front, &why);
 	if (r < 0) {
-		enter(d, CLOSING);
+		daemon_enter(d, CLOSING);
 		msg_error("cannot mount: %s", why ? why : msg_strerror(r));
 		return EXITCODE_FAILED;
 	}
@@ -438,9 +186,9 @@ static enum exitcode front_open(struct daemon *d)
 	mutex_unlock(&d->lock);
 	r = pthread_create(&d->runner, NULL, runner_main, d);
 	if (r != 0) {
-		enter(d, CLOSING);
+		daemon_enter(d, CLOSING);
 		fuse_front_close(front);
-		return system_error("thread", r);
+		return daemon_system_error("thread", r);
 	}
 	return EXITCODE_OK;
 }
@@ -475,7 +223,7 @@ static void front_close(struct daemon *d)
 		fuse_front_stop(d->front);
 	}
 	(void)pthread_join(d->runner, NULL);
-	enter(d, CLOSING);
+	daemon_enter(d, CLOSING);
 	fuse_front_close(d->front);
 }
 
@@ -547,12 +295,12 @@ static const struct layer {
 	void (*close)(struct daemon *d);
 } layers[] = {
 	{ runtime_open, runtime_close },
-	{ server_open, server_close },
-	{ cache_open, cache_close },
-	{ lease_open, lease_close },
-	{ journal_open, journal_close },
-	{ files_open, files_close },
-	{ sending_open, sending_close },
+	{ layer_server_open, layer_server_close },
+	{ layer_cache_open, layer_cache_close },
+	{ layer_lease_open, layer_lease_close },
+	{ layer_journal_open, layer_journal_close },
+	{ layer_files_open, layer_files_close },
+	{ layer_sending_open, layer_sending_close },
 	{ front_open, front_close },
 	{ local_areas_open, local_areas_close },
 	{ answers_open, answers_close },
@@ -612,11 +360,11 @@ static enum exitcode run(struct daemon *d, int report_fd)
 		x = layers[n].open(d);
 		if (x == EXITCODE_OK)
 			n++;
-		if (asked_to_end(d))
+		if (daemon_asked_to_end(d))
 			x = EXITCODE_INTERRUPTED;
 	}
 	if (x == EXITCODE_OK) {
-		enter(d, SERVING);
+		daemon_enter(d, SERVING);
 		if (report_fd >= 0)
 			leave_terminal(report_fd);
 		msg_info("%s mounted on %s", d->config->source,
@@ -625,7 +373,7 @@ static enum exitcode run(struct daemon *d, int report_fd)
 	}
 	while (n-- > 0)
 		layers[n].close(d);
-	enter(d, ENDED);
+	daemon_enter(d, ENDED);
 	return x;
 }
 
@@ -646,7 +394,7 @@ enum exitcode daemon_run(struct config *config, const struct cachedir *cache,
 	if (r == 0)
 		r = start_signals(&d);
 	if (r < 0)
-		return system_error("daemon", r);
+		return daemon_system_error("daemon", r);
 	x = run(&d, report_fd);
 	msg_debug("daemon", "%s: nothing left", config->mountpoint);
 	return x;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* flush_int.h: private to the flusher: flush.c owns the thread and decides what
- * is taken when; flush_send.c takes one job through its calls; flush_record.c
- * records what the server said; conflict.c keeps what others changed meanwhile.
+ * is taken when; flush_send.c takes one job through its steps, of which
+ * flush_check.c and flush_store.c have some; flush_record.c records what the
+ * server said, flush_dir.c for directories; conflict.c keeps what others changed.
  */
 #pragma once
 
@@ -84,6 +85,31 @@ void send_job(struct flush *f, struct wback_job *job);
 void send_go_on(struct part *p);
 /* The sequence (vfs_touch()) of all that the job is about. */
 void touch_all(struct sending *s);
+
+/* For the files of the steps: */
+void send_step(struct sending *s, enum step step);
+struct remote_call *send_new_call(enum remote_op op, const struct handle *fh,
+				  const char *name); /* or no memory: aborts */
+void send_call(struct sending *s, struct remote_call *call); /* consumes it */
+void send_take_attr(struct sending *s, const struct remote_call *call);
+/* The ends; each consumes @s and its job. */
+void send_failed(struct sending *s, int status);
+void send_finished(struct sending *s);
+
+/* ---- flush_check.c ---- */
+
+void check_begin(struct sending *s);
+void check_done(struct sending *s, struct remote_call *call);
+
+/* ---- flush_store.c ---- */
+
+bool store_fits_in_one(const struct sending *s);
+void store_write(struct sending *s); /* as much as may be under way */
+void store_written(struct sending *s, struct remote_call *call);
+void store_committed(struct sending *s, struct remote_call *call);
+struct remote_call *store_final_call(struct sending *s);
+/* The server does not know the object any more. */
+void store_lost(struct sending *s);
 
 /* ---- flush_dir.c: the changes under way in each directory ---- */
 

@@ -17,9 +17,7 @@
 #include "flush_int.h"
 #include "retry_check.h"
 
-enum { PARTS_MAX = 8, PAUSE_MS = 1000 };
-
-static void go(struct sending *s, enum step step);
+enum { PAUSE_MS = 1000 };
 
 /* ---- calls ---- */
 
@@ -58,14 +56,14 @@ static struct part *new_part(struct sending *s, struct remote_call *call)
 }
 
 /* Consumes the caller's reference. */
-static void submit(struct sending *s, struct remote_call *call)
+void send_call(struct sending *s, struct remote_call *call)
 {
 	struct part *p = new_part(s, call);
 
 	remote_submit(s->f->v->remote, call, call_over, p);
 }
 
-static struct remote_call *new_call(enum remote_op op, const struct handle *fh,
+struct remote_call *send_new_call(enum remote_op op, const struct handle *fh,
 				    const char *name)
 {
 	struct remote_call *call = remote_call_new(op, fh, name);
@@ -168,7 +166,7 @@ static bool is_transport(struct sending *s, int status)
 		(stop || remote_retry_is_away(f->v->remote)));
 }
 
-static void failed(struct sending *s, int status)
+void send_failed(struct sending *s, int status)
 {
 	if (is_transport(s, status))
 		put_back(s);
@@ -176,121 +174,18 @@ static void failed(struct sending *s, int status)
 		refused(s, status);
 }
 
-static void finished(struct sending *s)
+void send_finished(struct sending *s)
 {
 	record_done(s);
 	end(s);
 }
 
-static void take_attr(struct sending *s, const struct remote_call *call)
+void send_take_attr(struct sending *s, const struct remote_call *call)
 {
 	if (!call->has_attr)
 		return;
 	s->attr = call->attr;
 	s->has_attr = true;
-}
-
-/* ---- what others have changed ---- */
-
-/* The object whose contents would be lost. NULL: none. */
-static struct wback_ref *at_risk(struct sending *s)
-{
-	struct wback_job *job = s->job;
-	struct wback_ref *ref = job->kind == JOB_RENAME ? &job->replaced :
-							  &job->obj;
-
-	if (job->kind == JOB_MAKE || job->kind == JOB_LINK || ref->ino == 0 ||
-	    !S_ISREG(ref->mode) || job->ours || job->again)
-		return NULL;
-	/* A change of attributes alone loses nothing. */
-	if (job->kind == JOB_STORE && job->extents_n == 0 &&
-	    job->trunc == UINT64_MAX)
-		return NULL;
-	return ref;
-}
-
-/* 1: the server confirmed the version; 0: it must be asked; -ESTALE: the
- * version is known to have changed. */
-static int known_version(struct sending *s, const struct wback_ref *ref)
-{
-	struct vfs *v = s->f->v;
-	struct meta_inode i;
-	struct attr now;
-	int r = 0;
-
-	meta_begin(v->meta);
-	if (meta_get(v->meta, ref->ino, &i) == 0 &&
-	    vfs_trusts(v, i.checked, 0)) {
-		now = i.attr;
-		now.mtime = i.server_mtime;
-		r = i.flags & META_CTIME_OURS ? 0 :
-		    conflict_is_changed(ref, &now) ? -ESTALE :
-						     1;
-	}
-	meta_end(v->meta);
-	return r;
-}
-
-static void after_check(struct sending *s)
-{
-	struct wback_job *job = s->job;
-
-	if (job->kind == JOB_STORE)
-		go(s, job->trunc != UINT64_MAX ? STEP_TRUNC :
-		   job->extents_n	       ? STEP_WRITE :
-						 STEP_FINAL);
-	else if (job->kind == JOB_RENAME)
-		go(s, STEP_HOLD);
-	else
-		go(s, STEP_MAIN);
-}
-
-/* Somebody else's version is there: it is kept, then ours goes its way. */
-static void conflict(struct sending *s)
-{
-	struct vfs *v = s->f->v;
-	struct wback_job *job = s->job;
-	int r;
-
-	if (job->kind == JOB_STORE)
-		r = conflict_copy_aside(v, &job->obj);
-	else if (job->kind == JOB_RENAME)
-		r = conflict_move_aside(v, &job->newdir, job->newname);
-	else
-		r = conflict_move_aside(v, &job->dir, job->name);
-	if (r < 0 && r != -ENOENT)
-		failed(s, r);
-	else if (job->kind == JOB_REMOVE)
-		finished(s); /* the name is free */
-	else
-		after_check(s);
-}
-
-static void check(struct sending *s)
-{
-	struct wback_ref *ref = at_risk(s);
-	int known = ref ? known_version(s, ref) : 1;
-
-	if (known > 0)
-		after_check(s);
-	else if (known < 0)
-		conflict(s);
-	else
-		submit(s, new_call(REMOTE_GETATTR, &ref->fh, NULL));
-}
-
-static void checked(struct sending *s, struct remote_call *call)
-{
-	struct wback_ref *ref = at_risk(s);
-
-	if (call->status == -ESTALE && s->job->kind != JOB_STORE)
-		after_check(s); /* gone by itself */
-	else if (call->status < 0)
-		failed(s, call->status);
-	else if (conflict_is_changed(ref, &call->attr))
-		conflict(s);
-	else
-		after_check(s);
 }
 
 /* ---- MAIN ---- */
@@ -312,7 +207,7 @@ static enum remote_op make_op(const struct wback_job *job)
 static struct remote_call *make_call(const struct wback_job *job)
 {
 	struct remote_call *call =
-		new_call(make_op(job), &job->dir.fh, job->name);
+		send_new_call(make_op(job), &job->dir.fh, job->name);
 	const struct attr *a = &job->attr;
 
 	call->set = (struct remote_sattr){
@@ -345,19 +240,19 @@ static struct remote_call *remove_call(struct sending *s)
 	bool hold;
 
 	if (S_ISDIR(job->obj.mode))
-		return new_call(REMOTE_RMDIR, &job->dir.fh, job->name);
+		return send_new_call(REMOTE_RMDIR, &job->dir.fh, job->name);
 	meta_begin(v->meta);
 	hold = S_ISREG(job->obj.mode) && nodes_known(v->nodes, job->obj.ino) &&
 	       meta_get(v->meta, job->obj.ino, &i) == 0 && i.attr.nlink <= 1;
 	meta_end(v->meta);
 	if (!hold)
-		return new_call(REMOTE_REMOVE, &job->dir.fh, job->name);
-	call = new_call(REMOTE_RENAME, &job->dir.fh, job->name);
+		return send_new_call(REMOTE_REMOVE, &job->dir.fh, job->name);
+	call = send_new_call(REMOTE_RENAME, &job->dir.fh, job->name);
 	call->object = job->obj.fh;
 	hold_name(v, job->obj.ino, call->name2);
 	if (hold_dir_of(v, &(struct caller){ 0 }, &i, &call->fh2) < 0) {
 		remote_call_unref(call);
-		return new_call(REMOTE_REMOVE, &job->dir.fh, job->name);
+		return send_new_call(REMOTE_REMOVE, &job->dir.fh, job->name);
 	}
 	s->held = true;
 	return call;
@@ -394,13 +289,13 @@ static struct remote_call *main_call(struct sending *s)
 	case JOB_MAKE:
 		return make_call(job);
 	case JOB_LINK:
-		call = new_call(REMOTE_LINK, &job->dir.fh, job->name);
+		call = send_new_call(REMOTE_LINK, &job->dir.fh, job->name);
 		call->object = job->obj.fh;
 		return call;
 	case JOB_REMOVE:
 		return remove_call(s);
 	default:
-		call = new_call(REMOTE_RENAME, &job->dir.fh, job->name);
+		call = send_new_call(REMOTE_RENAME, &job->dir.fh, job->name);
 		call->fh2 = job->newdir.fh;
 		strcpy(call->name2, job->newname);
 		call->object = job->obj.fh;
@@ -421,16 +316,16 @@ static void made(struct sending *s)
 	if (!S_ISLNK(a->mode) && (set.valid || (a->mode ^ want->mode) & 07777))
 		set.valid |= REMOTE_SET_MODE; /* a new owner clears bits */
 	if (!set.valid || s->step == STEP_FIX) {
-		finished(s);
+		send_finished(s);
 		return;
 	}
 	set.uid = want->uid;
 	set.gid = want->gid;
 	set.mode = want->mode & 07777;
-	call = new_call(REMOTE_SETATTR, &s->fh, NULL);
+	call = send_new_call(REMOTE_SETATTR, &s->fh, NULL);
 	call->set = set;
 	s->step = STEP_FIX;
-	submit(s, call);
+	send_call(s, call);
 }
 
 /* The name is taken, or not empty: by somebody else. */
@@ -445,26 +340,26 @@ static void in_the_way(struct sending *s)
 		struct meta_inode d = { .ino = job->dir.ino,
 					.handle = job->dir.fh };
 		struct remote_call *call =
-			new_call(REMOTE_LOOKUP, &d.handle, job->name);
+			send_new_call(REMOTE_LOOKUP, &d.handle, job->name);
 
 		r = remote_run(v->remote, call, NULL, 0);
 		if (r == 0 && call->has_attr && S_ISDIR(call->attr.mode)) {
 			s->fh = call->fh_out;
-			take_attr(s, call);
+			send_take_attr(s, call);
 			s->step = STEP_FIX;
 			remote_call_unref(call);
-			finished(s);
+			send_finished(s);
 			return;
 		}
 		remote_call_unref(call);
 	}
 	r = conflict_move_aside(v, &job->dir, job->name);
 	if (r < 0 && r != -ENOENT)
-		failed(s, r);
+		send_failed(s, r);
 	else if (job->kind == JOB_REMOVE)
-		finished(s);
+		send_finished(s);
 	else
-		go(s, STEP_MAIN);
+		send_step(s, STEP_MAIN);
 }
 
 static void main_done(struct sending *s, struct remote_call *call)
@@ -490,196 +385,24 @@ static void main_done(struct sending *s, struct remote_call *call)
 		return;
 	}
 	if (status < 0) {
-		failed(s, status);
+		send_failed(s, status);
 		return;
 	}
-	take_attr(s, call);
+	send_take_attr(s, call);
 	if (job->kind != JOB_MAKE) {
-		finished(s);
+		send_finished(s);
 		return;
 	}
 	s->fh = call->fh_out;
 	if (s->fh.len && s->has_attr)
 		made(s);
 	else
-		go(s, STEP_HANDLE);
-}
-
-/* ---- contents ---- */
-
-/* The next stretch of contents without a gap, as much as one WRITE takes. */
-static struct remote_call *next_write(struct sending *s)
-{
-	const struct wback_job *job = s->job;
-	const struct wback_extent *x = &job->extents[s->extent];
-	uint64_t offset = x->offset + s->done, end = offset;
-	uint64_t max = s->f->v->fsinfo.write_max;
-	struct remote_call *call;
-	int r;
-
-	while (s->extent < job->extents_n && end - offset < max) {
-		x = &job->extents[s->extent];
-		if (x->offset + s->done != end)
-			break;
-		uint64_t n = MIN(x->len - s->done, max - (end - offset));
-
-		end += n;
-		s->done += n;
-		if (s->done == x->len) {
-			s->extent++;
-			s->done = 0;
-		}
-	}
-	call = new_call(REMOTE_WRITE, &job->obj.fh, NULL);
-	call->offset = offset;
-	call->data_len = (uint32_t)(end - offset);
-	call->data = malloc(call->data_len);
-	if (!call->data)
-		abort();
-	r = wback_job_read(s->f->v->wback, job, offset, call->data_len,
-			   call->data);
-	if (r < 0) {
-		remote_call_unref(call);
-		s->error = r;
-		return NULL;
-	}
-	call->stable = s->stable ? REMOTE_FILE_SYNC : REMOTE_UNSTABLE;
-	s->f->bytes += call->data_len;
-	return call;
-}
-
-static bool more_to_write(const struct sending *s)
-{
-	return s->extent < s->job->extents_n && s->error == 0;
-}
-
-static bool fits_in_one(const struct sending *s)
-{
-	const struct wback_job *job = s->job;
-
-	for (unsigned k = 1; k < job->extents_n; k++)
-		if (job->extents[k - 1].offset + job->extents[k - 1].len !=
-		    job->extents[k].offset)
-			return false;
-	return job->bytes <= s->f->v->fsinfo.write_max;
-}
-
-static void write_more(struct sending *s)
-{
-	while (more_to_write(s) && s->parts < PARTS_MAX) {
-		struct remote_call *call = next_write(s);
-
-		if (call)
-			submit(s, call);
-	}
-	if (s->parts > 0)
-		return;
-	if (s->error < 0)
-		failed(s, s->error);
-	else
-		go(s, s->stable ? STEP_FINAL : STEP_COMMIT);
-}
-
-static void note_verf(struct sending *s, const struct remote_call *call)
-{
-	if (s->verf_set && memcmp(s->verf, call->verf, sizeof(s->verf)) != 0)
-		s->verf_changed = true;
-	memcpy(s->verf, call->verf, sizeof(s->verf));
-	s->verf_set = true;
-}
-
-static void written(struct sending *s, struct remote_call *call)
-{
-	s->f->bytes -= call->data_len;
-	if (call->status < 0 && s->error == 0)
-		s->error = call->status;
-	if (call->status == 0) {
-		take_attr(s, call);
-		note_verf(s, call);
-		if (call->stable == REMOTE_UNSTABLE)
-			s->stable = false;
-		/* Less than asked for, or nothing, which makes no sense. */
-		if (call->count == 0)
-			s->error = -EREMOTEIO;
-	}
-	if (call->status == 0 && s->error == 0 &&
-	    call->count < call->data_len) {
-		struct remote_call *rest =
-			new_call(REMOTE_WRITE, &s->job->obj.fh, NULL);
-
-		rest->offset = call->offset + call->count;
-		rest->data_len = call->data_len - call->count;
-		rest->data = malloc(rest->data_len);
-		if (!rest->data)
-			abort();
-		memcpy(rest->data, (char *)call->data + call->count,
-		       rest->data_len);
-		rest->stable = s->stable ? REMOTE_FILE_SYNC : REMOTE_UNSTABLE;
-		s->f->bytes += rest->data_len;
-		submit(s, rest);
-		return;
-	}
-	write_more(s);
-}
-
-static void committed(struct sending *s, struct remote_call *call)
-{
-	if (call->status < 0) {
-		failed(s, call->status);
-		return;
-	}
-	note_verf(s, call);
-	if (!s->verf_changed) {
-		go(s, STEP_FINAL);
-		return;
-	}
-	/* The server restarted in between: what it had may be lost. */
-	s->extent = 0;
-	s->done = 0;
-	s->verf_set = s->verf_changed = false;
-	go(s, STEP_WRITE);
-}
-
-static struct remote_call *final_call(struct sending *s)
-{
-	const struct wback_job *job = s->job;
-	struct remote_call *call =
-		new_call(REMOTE_SETATTR, &job->obj.fh, NULL);
-
-	call->set = (struct remote_sattr){
-		.valid = job->mask, .mode = job->attr.mode & 07777,
-		.uid = job->attr.uid, .gid = job->attr.gid,
-		.size = job->attr.size, .atime = job->attr.atime,
-		.mtime = job->attr.mtime,
-	};
-	if (job->mask & (ATTR_UID | ATTR_GID) && !S_ISLNK(job->obj.mode))
-		call->set.valid |= REMOTE_SET_MODE; /* see made() */
-	return call;
-}
-
-/* The server does not know the object of a STORE any more. */
-static void lost(struct sending *s)
-{
-	struct handle fh;
-	int r = conflict_make_anew(s->f->v, s->job, &fh);
-
-	if (r == -ENODATA)
-		r = -ESTALE;
-	if (r < 0) {
-		failed(s, r);
-		return;
-	}
-	s->fh = s->job->obj.fh = fh;
-	s->error = 0;
-	s->extent = 0;
-	s->done = 0;
-	s->job->trunc = UINT64_MAX;
-	go(s, s->job->extents_n ? STEP_WRITE : STEP_FINAL);
+		send_step(s, STEP_HANDLE);
 }
 
 /* ---- steps ---- */
 
-static void go(struct sending *s, enum step step)
+void send_step(struct sending *s, enum step step)
 {
 	struct vfs *v = s->f->v;
 	struct wback_job *job = s->job;
@@ -688,18 +411,18 @@ static void go(struct sending *s, enum step step)
 	s->step = step;
 	switch (step) {
 	case STEP_CHECK:
-		check(s);
+		check_begin(s);
 		break;
 	case STEP_PRESENT:
 	case STEP_HANDLE:
-		submit(s, new_call(REMOTE_LOOKUP, &job->dir.fh, job->name));
+		send_call(s, send_new_call(REMOTE_LOOKUP, &job->dir.fh, job->name));
 		break;
 	case STEP_HOLD:
 		call = hold_replaced(s);
 		if (call)
-			submit(s, call);
+			send_call(s, call);
 		else
-			go(s, STEP_MAIN);
+			send_step(s, STEP_MAIN);
 		break;
 	case STEP_MAIN:
 		touch_all(s);
@@ -707,29 +430,29 @@ static void go(struct sending *s, enum step step)
 		s->main = main_call(s);
 		enter_burst(s);
 		s->when = vfs_moment(v);
-		submit(s, remote_call_ref(s->main));
+		send_call(s, remote_call_ref(s->main));
 		break;
 	case STEP_TRUNC:
-		call = new_call(REMOTE_SETATTR, &job->obj.fh, NULL);
+		call = send_new_call(REMOTE_SETATTR, &job->obj.fh, NULL);
 		call->set.valid = REMOTE_SET_SIZE;
 		call->set.size = job->trunc;
 		touch_all(s);
-		submit(s, call);
+		send_call(s, call);
 		break;
 	case STEP_WRITE:
-		s->stable = fits_in_one(s);
+		s->stable = store_fits_in_one(s);
 		touch_all(s);
-		write_more(s);
+		store_write(s);
 		break;
 	case STEP_COMMIT:
-		submit(s, new_call(REMOTE_COMMIT, &job->obj.fh, NULL));
+		send_call(s, send_new_call(REMOTE_COMMIT, &job->obj.fh, NULL));
 		break;
 	case STEP_FINAL:
 		s->when = vfs_moment(v);
 		if (job->mask)
-			submit(s, final_call(s));
+			send_call(s, store_final_call(s));
 		else
-			finished(s);
+			send_finished(s);
 		break;
 	case STEP_FIND_OUT:
 	case STEP_FIX:
@@ -741,29 +464,29 @@ static void go(struct sending *s, enum step step)
 static void step_done(struct sending *s, struct remote_call *call)
 {
 	if (call->status == -ESTALE && s->job->kind == JOB_STORE) {
-		lost(s);
+		store_lost(s);
 		return;
 	}
 	switch (s->step) {
 	case STEP_CHECK:
-		checked(s, call);
+		check_done(s, call);
 		break;
 	case STEP_PRESENT:
 		/* Removed before the crash; the name may be another's by now. */
 		if (call->status == -ENOENT ||
 		    (call->status == 0 &&
 		     !handle_equal(&call->fh_out, &s->job->obj.fh)))
-			finished(s);
+			send_finished(s);
 		else if (call->status < 0)
-			failed(s, call->status);
+			send_failed(s, call->status);
 		else
-			go(s, STEP_CHECK);
+			send_step(s, STEP_CHECK);
 		break;
 	case STEP_HOLD: /* that it cannot be held is no reason not to rename */
 		if (is_transport(s, call->status))
 			put_back(s);
 		else
-			go(s, STEP_MAIN);
+			send_step(s, STEP_MAIN);
 		break;
 	case STEP_MAIN:
 	case STEP_FIND_OUT:
@@ -771,37 +494,37 @@ static void step_done(struct sending *s, struct remote_call *call)
 		break;
 	case STEP_HANDLE:
 		if (call->status < 0) {
-			failed(s, call->status);
+			send_failed(s, call->status);
 			break;
 		}
 		s->fh = call->fh_out;
-		take_attr(s, call);
+		send_take_attr(s, call);
 		if (!s->has_attr)
 			s->attr = s->job->attr;
 		made(s);
 		break;
 	case STEP_FIX: /* it exists, whether or not that worked */
-		take_attr(s, call);
-		finished(s);
+		send_take_attr(s, call);
+		send_finished(s);
 		break;
 	case STEP_TRUNC:
-		take_attr(s, call);
+		send_take_attr(s, call);
 		if (call->status < 0)
-			failed(s, call->status);
+			send_failed(s, call->status);
 		else
-			go(s, s->job->extents_n ? STEP_WRITE : STEP_FINAL);
+			send_step(s, s->job->extents_n ? STEP_WRITE : STEP_FINAL);
 		break;
 	case STEP_WRITE:
 		break; /* written() */
 	case STEP_COMMIT:
-		committed(s, call);
+		store_committed(s, call);
 		break;
 	case STEP_FINAL:
-		take_attr(s, call);
+		send_take_attr(s, call);
 		if (call->status < 0)
-			failed(s, call->status);
+			send_failed(s, call->status);
 		else
-			finished(s);
+			send_finished(s);
 		break;
 	}
 }
@@ -815,9 +538,9 @@ void send_go_on(struct part *p)
 	free(p);
 	if (s->step == STEP_WRITE && call->status == -ESTALE && !s->parts) {
 		s->f->bytes -= call->data_len;
-		lost(s);
+		store_lost(s);
 	} else if (s->step == STEP_WRITE) {
-		written(s, call);
+		store_written(s, call);
 	} else {
 		step_done(s, call);
 	}
@@ -835,9 +558,9 @@ void send_job(struct flush *f, struct wback_job *job)
 	s->fh = job->obj.fh;
 	f->jobs++;
 	if (job->kind == JOB_MAKE || job->kind == JOB_LINK)
-		go(s, STEP_MAIN);
+		send_step(s, STEP_MAIN);
 	else if (job->kind == JOB_REMOVE && job->again)
-		go(s, STEP_PRESENT);
+		send_step(s, STEP_PRESENT);
 	else
-		go(s, STEP_CHECK);
+		send_step(s, STEP_CHECK);
 }

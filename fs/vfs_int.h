@@ -117,7 +117,7 @@ int policy_open(struct vfs *v);
  * log, all does. */
 bool policy_is_through(struct vfs *v, uint64_t dir);
 
-/* ---- trust and fills (vfs_lookup.c) ---- */
+/* ---- trust (vfs_lookup.c) ---- */
 
 /* Does what was confirmed at @checked still count, for an operation that began
  * at @since? */
@@ -129,6 +129,8 @@ void vfs_answer(struct vfs *v, const struct meta_inode *i, uint64_t dir_checked,
 /* The same, and one reference more. */
 void vfs_answer_ref(struct vfs *v, const struct meta_inode *i,
 		    uint64_t dir_checked, struct vfs_entry *ret);
+
+/* ---- fills (vfs_fill.c) ---- */
 
 /* In a bracket: merge attributes of the server into @i (not stored). @ours: the
  * reply to a change of ours; differences are then no news. */
@@ -146,6 +148,8 @@ int vfs_adopt(struct vfs *v, uint64_t parent, const struct handle *fh,
 int vfs_merge_dir(struct vfs *v, uint64_t dir, bool has_attr,
 		  const struct attr *post, const struct remote_pre *pre,
 		  const struct moment *when, struct meta_inode *ret);
+
+/* ---- questions to the server (vfs_lookup.c) ---- */
 
 /* Ask the server for @i's attributes, and record them. On success *@i is what
  * is now known. When the server is away, *@i stays and that is success. */
@@ -173,7 +177,7 @@ int vfs_lookup_call(struct vfs *v, const struct caller *c,
 
 /* ---- directories (vfs_dir.c) ---- */
 
-/* 1: no name is in @dir; 0: one is; or -errno. */
+/* 1: no name is in @dir; 0: one is; or -errno. (vfs_readdir.c) */
 int vfs_dir_is_empty(struct vfs *v, const struct caller *c, uint64_t dir);
 
 /* Make *@d, a directory, complete: list it, or wait for who does. @patient:

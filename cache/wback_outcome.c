@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* wback_outcome.c: what becomes of an op that is sent, done, refused or given
+ * up: the records about sending, and those about what the user decides.
+ */
+#include "wback_int.h"
+
+static void forget_contents(struct wback *wb, struct object *o)
+{
+	wb->data_bytes -= o->data.bytes;
+	extents_free(&o->data);
+}
+
+/* ---- sending ---- */
+
+static void apply_start(struct op *op, const struct rec *r)
+{
+	struct object *o = op->obj;
+
+	op->state = OP_SENT;
+	op->upto = r->seq;
+	op->verifier = r->now;
+	if (op->kind == JOB_MAKE) {
+		op->store_follows = o->store != NULL;
+		if (!op->store_follows && !op->again)
+			op->verifier = o->attr.mtime;
+		o->mask &= op->store_follows ? ATTR_MTIME | ATTR_SIZE : 0;
+	} else if (op->kind == JOB_STORE) {
+		o->sending = o->mask;
+		o->mask = 0;
+		o->trunc_sending = o->trunc;
+		o->trunc = TRUNC_NONE;
+		o->store = NULL;
+	}
+}
+
+/* What the STORE under way was to do is to be done again. Returns the op that
+ * will: another one may wait by now, and that one stands behind all that it has
+ * to wait for. */
+static struct op *take_back_store(struct wback *wb, struct op *op)
+{
+	struct object *o = op->obj;
+	struct op *other = o->store;
+
+	o->mask |= o->sending;
+	o->trunc = MIN(o->trunc, o->trunc_sending);
+	o->sending = 0;
+	o->trunc_sending = TRUNC_NONE;
+	if (o->removed)
+		o->mask = 0;
+	if (other && S_ISDIR(o->ref.mode)) {
+		other->again |= op->again;
+		op_end(wb, op);
+		return other;
+	}
+	if (other)
+		op_end(wb, other);
+	o->store = op;
+	return op;
+}
+
+static struct op *undo(struct wback *wb, struct op *op, bool again)
+{
+	if (op->state != OP_SENT)
+		return op;
+	op->again |= again;
+	op->state = OP_WAITING;
+	if (op->kind == JOB_STORE)
+		op = take_back_store(wb, op);
+	op_check(wb, op);
+	return op;
+}
+
+void op_undo(struct wback *wb, struct op *op, bool again)
+{
+	(void)undo(wb, op, again);
+}
+
+static void apply_stuck(struct wback *wb, struct op *op, int error)
+{
+	op = undo(wb, op, false);
+	ready_remove(wb, op);
+	op->state = OP_STUCK;
+	op->error = op->obj->error = error;
+	wb->stuck_n++;
+	op_check(wb, queue_head(&wb->moved));
+}
+
+static void apply_retry(struct wback *wb, struct op *op)
+{
+	if (op->state != OP_STUCK)
+		return;
+	op->state = OP_WAITING;
+	op->error = op->obj->error = 0;
+	wb->stuck_n--;
+	op_check(wb, op);
+}
+
+static void learn(struct object *o, const struct wback_ref *ref)
+{
+	if (ref->fh.len) {
+		o->ref.fh = ref->fh;
+		o->fresh = false;
+	}
+	if (ref->fh.len && ref->fileid) {
+		o->ref.fsid = ref->fsid;
+		o->ref.fileid = ref->fileid;
+		o->ref.size = ref->size;
+		o->ref.mtime = ref->mtime;
+		o->base_known = true;
+	}
+}
+
+/* What the server now counts itself. */
+static void undo_delta(struct op *op)
+{
+	bool is_dir = S_ISDIR(op->obj->ref.mode);
+
+	switch (op->kind) {
+	case JOB_MAKE:
+		if (is_dir)
+			op->dir->nlink_delta--;
+		break;
+	case JOB_LINK:
+		op->obj->nlink_delta--;
+		break;
+	case JOB_REMOVE:
+		if (is_dir)
+			op->dir->nlink_delta++;
+		else
+			op->obj->nlink_delta++;
+		break;
+	case JOB_RENAME:
+		if (op->replaced && !S_ISDIR(op->replaced->ref.mode))
+			op->replaced->nlink_delta++;
+		else if (op->replaced)
+			op->newdir->nlink_delta++;
+		if (is_dir && op->dir != op->newdir) {
+			op->dir->nlink_delta++;
+			op->newdir->nlink_delta--;
+		}
+		break;
+	case JOB_STORE:
+		break;
+	}
+}
+
+static void apply_done(struct wback *wb, struct op *op, const struct rec *r)
+{
+	struct object *o = op->obj;
+	uint64_t bytes = o->data.bytes;
+
+	if (op->kind == JOB_STORE) {
+		o->sending = 0;
+		o->trunc_sending = TRUNC_NONE;
+		if (!o->removed) {
+			extents_drop(&o->data, op->upto);
+			wb->data_bytes -= bytes - o->data.bytes;
+		}
+	}
+	o->error = 0;
+	/* A fresh one's links are counted anew from here. */
+	if (op->kind == JOB_MAKE)
+		o->nlink_delta = (int)o->attr.nlink -
+				 (S_ISDIR(o->ref.mode) ? 2 : 1);
+	learn(o, &r->obj);
+	undo_delta(op);
+	op_end(wb, op);
+}
+
+/* ---- giving up ---- */
+
+static void apply_drop(struct wback *wb, struct op *op);
+
+static void drop_contents(struct wback *wb, struct object *o)
+{
+	if (!o->removed)
+		forget_contents(wb, o);
+	o->mask = o->sending = 0;
+	o->trunc = o->trunc_sending = TRUNC_NONE;
+	o->local = 0;
+}
+
+/* What was never made and will not be: with all that hangs on it. */
+static void drop_made(struct wback *wb, struct object *o)
+{
+	while (o->in.first)
+		apply_drop(wb, o->in.first->op);
+	drop_contents(wb, o);
+	o->removed = o->forgotten = true;
+	while (o->ops.last && o->ops.last->op->kind != JOB_MAKE)
+		apply_drop(wb, o->ops.last->op);
+}
+
+static void apply_drop(struct wback *wb, struct op *op)
+{
+	struct object *o = op->obj;
+
+	if (op->kind == JOB_STORE)
+		drop_contents(wb, o);
+	else if (op->kind == JOB_MAKE)
+		drop_made(wb, o);
+	else if (op->kind == JOB_REMOVE)
+		o->removed = o->fresh;
+	if (op->kind != JOB_MAKE)
+		undo_delta(op);
+	else if (S_ISDIR(o->ref.mode))
+		object_add_link(op->dir, -1);
+	o->error = 0;
+	op_end(wb, op);
+}
+
+void rec_apply_copy(struct wback *wb, const struct rec *r, uint64_t segment)
+{
+	struct trouble_copy *c;
+
+	for (c = wb->copies; c; c = c->next)
+		if (c->id == r->id) {
+			c->segment = segment;
+			return;
+		}
+	c = xcalloc(1, sizeof(*c));
+	c->id = r->id;
+	c->dir = r->dir.ino;
+	c->segment = segment;
+	c->when = r->when;
+	(void)snprintf(c->name, sizeof(c->name), "%s", r->name ? r->name : "");
+	(void)snprintf(c->of, sizeof(c->of), "%s",
+		       r->newname ? r->newname : "");
+	c->next = wb->copies;
+	wb->copies = c;
+	wb->copies_n++;
+}
+
+static void drop_copy(struct wback *wb, uint64_t id)
+{
+	for (struct trouble_copy **p = &wb->copies; *p; p = &(*p)->next)
+		if ((*p)->id == id) {
+			struct trouble_copy *c = *p;
+
+			*p = c->next;
+			free(c);
+			wb->copies_n--;
+			return;
+		}
+}
+
+void rec_apply_to_op(struct wback *wb, const struct rec *r)
+{
+	struct op *op = op_find(wb, r->id);
+	struct object *o;
+
+	/* Its record went with an old segment: it had been done by then. */
+	if (!op && r->type == REC_DONE) {
+		o = object_find(wb, r->obj.ino);
+		if (o)
+			learn(o, &r->obj);
+	} else if (!op && r->type == REC_DROP) {
+		drop_copy(wb, r->id);
+	}
+	if (!op)
+		return;
+	switch (r->type) {
+	case REC_START:
+		apply_start(op, r);
+		break;
+	case REC_DONE:
+		apply_done(wb, op, r);
+		break;
+	case REC_UNDO:
+		op_undo(wb, op, r->error != 0);
+		break;
+	case REC_STUCK:
+		apply_stuck(wb, op, r->error);
+		break;
+	case REC_RETRY:
+		apply_retry(wb, op);
+		break;
+	case REC_DROP:
+		apply_drop(wb, op);
+		break;
+	default:
+		break;
+	}
+}

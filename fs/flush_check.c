@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* flush_check.c: the step CHECK of a job: has somebody else changed the contents
+ * that it would overwrite or remove? In the flusher's thread; no locks.
+ */
+#include "flush_int.h"
+
+/* The object whose contents would be lost. NULL: none. */
+static struct wback_ref *at_risk(struct sending *s)
+{
+	struct wback_job *job = s->job;
+	struct wback_ref *ref = job->kind == JOB_RENAME ? &job->replaced :
+							  &job->obj;
+
+	if (job->kind == JOB_MAKE || job->kind == JOB_LINK || ref->ino == 0 ||
+	    !S_ISREG(ref->mode) || job->ours || job->again)
+		return NULL;
+	/* A change of attributes alone loses nothing. */
+	if (job->kind == JOB_STORE && job->extents_n == 0 &&
+	    job->trunc == UINT64_MAX)
+		return NULL;
+	return ref;
+}
+
+/* 1: the server confirmed the version; 0: it must be asked; -ESTALE: the
+ * version is known to have changed. */
+static int known_version(struct sending *s, const struct wback_ref *ref)
+{
+	struct vfs *v = s->f->v;
+	struct meta_inode i;
+	struct attr now;
+	int r = 0;
+
+	meta_begin(v->meta);
+	if (meta_get(v->meta, ref->ino, &i) == 0 &&
+	    vfs_trusts(v, i.checked, 0)) {
+		now = i.attr;
+		now.mtime = i.server_mtime;
+		r = i.flags & META_CTIME_OURS ? 0 :
+		    conflict_is_changed(ref, &now) ? -ESTALE :
+						     1;
+	}
+	meta_end(v->meta);
+	return r;
+}
+
+static void after_check(struct sending *s)
+{
+	struct wback_job *job = s->job;
+
+	if (job->kind == JOB_STORE)
+		send_step(s, job->trunc != UINT64_MAX ? STEP_TRUNC :
+		   job->extents_n	       ? STEP_WRITE :
+						 STEP_FINAL);
+	else if (job->kind == JOB_RENAME)
+		send_step(s, STEP_HOLD);
+	else
+		send_step(s, STEP_MAIN);
+}
+
+/* Somebody else's version is there: it is kept, then ours goes its way. */
+static void conflict(struct sending *s)
+{
+	struct vfs *v = s->f->v;
+	struct wback_job *job = s->job;
+	int r;
+
+	if (job->kind == JOB_STORE)
+		r = conflict_copy_aside(v, &job->obj);
+	else if (job->kind == JOB_RENAME)
+		r = conflict_move_aside(v, &job->newdir, job->newname);
+	else
+		r = conflict_move_aside(v, &job->dir, job->name);
+	if (r < 0 && r != -ENOENT)
+		send_failed(s, r);
+	else if (job->kind == JOB_REMOVE)
+		send_finished(s); /* the name is free */
+	else
+		after_check(s);
+}
+
+void check_begin(struct sending *s)
+{
+	struct wback_ref *ref = at_risk(s);
+	int known = ref ? known_version(s, ref) : 1;
+
+	if (known > 0)
+		after_check(s);
+	else if (known < 0)
+		conflict(s);
+	else
+		send_call(s, send_new_call(REMOTE_GETATTR, &ref->fh, NULL));
+}
+
+void check_done(struct sending *s, struct remote_call *call)
+{
+	struct wback_ref *ref = at_risk(s);
+
+	if (call->status == -ESTALE && s->job->kind != JOB_STORE)
+		after_check(s); /* gone by itself */
+	else if (call->status < 0)
+		send_failed(s, call->status);
+	else if (conflict_is_changed(ref, &call->attr))
+		conflict(s);
+	else
+		after_check(s);
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* vfs_fill.c: what a reply says becomes what the cache knows, unless that is newer.
+ * A regular file found changed by somebody else gets a new generation: the
+ * kernel, which otherwise trusts its own size and pages (writeback cache), then
+ * starts over with it. All in a bracket.
+ */
+#include "view.h"
+
+static int timespec_cmp(const struct timespec *a, const struct timespec *b)
+{
+	if (a->tv_sec != b->tv_sec)
+		return a->tv_sec < b->tv_sec ? -1 : 1;
+	return a->tv_nsec < b->tv_nsec ? -1 : a->tv_nsec > b->tv_nsec;
+}
+
+/* Has somebody else changed what @i describes? */
+static bool changed_behind(const struct meta_inode *i, const struct attr *a)
+{
+	bool mtime = !timespec_equal(&i->server_mtime, &a->mtime);
+	bool ctime = !timespec_equal(&i->server_ctime, &a->ctime);
+
+	if (S_ISDIR(a->mode))
+		return mtime || i->flags & META_RELIST ||
+		       (ctime && !(i->flags & META_CTIME_OURS));
+	if (S_ISREG(a->mode))
+		return (mtime || i->attr.size != a->size) &&
+		       !(i->flags & META_CTIME_OURS);
+	return false;
+}
+
+void vfs_merge(struct vfs *v, struct meta_inode *i, const struct attr *a,
+	       const struct moment *when, bool ours)
+{
+	struct timespec mtime;
+	struct attr seen = i->attr;
+	bool same;
+
+	if (!ours && vfs_is_newer(v, i->ino, when->sent))
+		return;
+	/* Replies to our own changes of one file may come in any order. */
+	if (ours && timespec_cmp(&a->ctime, &i->server_ctime) < 0)
+		return;
+	if (!ours && changed_behind(i, a)) {
+		msg_debug("trust",
+			  "inode %llu changed on the server: mtime %lld.%09ld to "
+			  "%lld.%09ld, ctime %lld.%09ld to %lld.%09ld",
+			  (unsigned long long)i->ino,
+			  (long long)i->server_mtime.tv_sec,
+			  i->server_mtime.tv_nsec, (long long)a->mtime.tv_sec,
+			  a->mtime.tv_nsec, (long long)i->server_ctime.tv_sec,
+			  i->server_ctime.tv_nsec, (long long)a->ctime.tv_sec,
+			  a->ctime.tv_nsec);
+		if (S_ISDIR(a->mode)) {
+			i->epoch++;
+			i->flags &= ~(unsigned)(META_COMPLETE | META_RELIST);
+		} else if (!view_is_pending(v, i->ino)) {
+			/* Else our contents win over its (conflict.c). */
+			i->generation++;
+		}
+		stats_add(&v->stats->changed_behind, 1);
+	}
+	same = i->checked && timespec_equal(&i->server_mtime, &a->mtime) &&
+	       timespec_equal(&i->server_ctime, &a->ctime);
+	i->server_mtime = a->mtime;
+	i->server_ctime = a->ctime;
+	i->attr = *a;
+	if (same) { /* times that only we know (view_settled()) */
+		i->attr.mtime = seen.mtime;
+		i->attr.ctime = seen.ctime;
+	}
+	i->flags &= ~(unsigned)META_CTIME_OURS;
+	i->checked = when->stamp;
+	if (v->times && times_pending(v->times, i->ino, &mtime))
+		i->attr.mtime = mtime;
+	if (i->flags & META_REMOVED)
+		i->attr.nlink = 0; /* its name is in the holding directory */
+}
+
+int vfs_adopt(struct vfs *v, uint64_t parent, const struct handle *fh,
+	      const struct attr *a, const struct moment *when, bool ours,
+	      struct meta_inode *ret)
+{
+	struct meta_inode i;
+	int r = meta_find(v->meta, fh, a, &i);
+
+	/* A file never changes its type: same handle, another type is the
+	 * server's error, taken for another file. */
+	if (r == 0 && (i.attr.mode & S_IFMT) != (a->mode & S_IFMT)) {
+		(void)meta_forget(v->meta, i.ino);
+		r = -ENOENT;
+	}
+	if (r == 0) {
+		i.handle = *fh;
+		vfs_merge(v, &i, a, when, ours);
+	} else if (r == -ENOENT) {
+		i = (struct meta_inode){
+			.ino = meta_new_ino(v->meta),
+			.checked = when->stamp,
+			.attr = *a,
+			.server_mtime = a->mtime,
+			.server_ctime = a->ctime,
+			.handle = *fh,
+		};
+	} else {
+		return r;
+	}
+	if (i.ino != META_ROOT)
+		i.parent = parent;
+	r = meta_put(v->meta, &i);
+	if (r == 0)
+		*ret = i;
+	return r;
+}
+
+int vfs_merge_dir(struct vfs *v, uint64_t dir, bool has_attr,
+		  const struct attr *post, const struct remote_pre *pre,
+		  const struct moment *when, struct meta_inode *ret)
+{
+	struct meta_inode d;
+	int r = meta_get(v->meta, dir, &d);
+	bool only_us;
+
+	if (r < 0)
+		return r;
+	if (!has_attr) {
+		/* Not told: ask before it is used again. */
+		d.checked = 0;
+		goto put;
+	}
+	only_us = (timespec_equal(&pre->mtime, &d.server_mtime) &&
+		   (timespec_equal(&pre->ctime, &d.server_ctime) ||
+		    d.flags & META_CTIME_OURS)) ||
+		  (timespec_equal(&post->mtime, &d.server_mtime) &&
+		   timespec_equal(&post->ctime, &d.server_ctime));
+	if (!pre->valid) {
+		/* A change of somebody else's just before ours would be hidden
+		 * for ever: list again when the present trust ends. */
+		d.flags |= META_RELIST;
+	} else {
+		d.checked = when->stamp;
+		if (!only_us) {
+			d.epoch++;
+			d.flags &= ~(unsigned)META_COMPLETE;
+			stats_add(&v->stats->changed_behind, 1);
+		}
+	}
+	d.attr = *post;
+	d.server_mtime = post->mtime;
+	d.server_ctime = post->ctime;
+	d.flags &= ~(unsigned)META_CTIME_OURS;
+put:
+	r = meta_put(v->meta, &d);
+	if (r == 0)
+		*ret = d;
+	return r;
+}
