@@ -246,13 +246,16 @@ void wback_trim(struct wback *wb)
 int wback_room(struct wback *wb, uint64_t bytes)
 {
 	uint64_t used = log_bytes(wb->log);
+	bool moves;
 	int r = 0;
 
 	mutex_lock(&wb->lock);
 	used = MAX(used, wb->ops_n * OP_BYTES);
+	/* What is stuck holds the log, and nothing else is left to be sent? */
+	moves = wb->ready_n > 0 || wb->sent_n > 0 || wb->ops_n == 0;
 	mutex_unlock(&wb->lock);
 	if (used + bytes > wb->o.bytes_max)
-		return -EAGAIN;
+		return moves ? -EAGAIN : -ENOSPC;
 	mutex_lock(&wb->order);
 	r = log_room(wb->log, bytes);
 	wb->full = r == -ENOSPC;

@@ -113,7 +113,8 @@ struct wback_settled {
 int wback_apply(struct wback *wb, const struct wback_change *ch,
 		uint64_t *ret_seq, struct wback_settled *ret);
 
-/* 0: the log has room for @bytes; -EAGAIN: wait; -ENOSPC: as above. */
+/* 0: the log has room for @bytes; -EAGAIN: wait; -ENOSPC: as above, or what is
+ * stuck takes all the room. */
 int wback_room(struct wback *wb, uint64_t bytes);
 /* Until there may be room, or the clock_ms() @deadline_ms. */
 void wback_wait_room(struct wback *wb, uint64_t deadline_ms);

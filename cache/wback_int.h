@@ -156,7 +156,7 @@ struct wback {
 	struct queue moved; /* RENAMEs of directories */
 	struct object *marked;
 	struct trouble_copy *copies;
-	uint64_t ops_n, data_bytes, stuck_n, copies_n, cancelled, replayed;
+	uint64_t ops_n, sent_n, data_bytes, stuck_n, copies_n, cancelled, replayed;
 	uint64_t ino_bound;
 	bool replaying;
 };

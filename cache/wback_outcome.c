@@ -12,10 +12,11 @@ static void forget_contents(struct wback *wb, struct object *o)
 
 /* ---- sending ---- */
 
-static void apply_start(struct op *op, const struct rec *r)
+static void apply_start(struct wback *wb, struct op *op, const struct rec *r)
 {
 	struct object *o = op->obj;
 
+	wb->sent_n += op->state != OP_SENT;
 	op->state = OP_SENT;
 	op->upto = r->seq;
 	op->verifier = r->now;
@@ -62,6 +63,7 @@ static struct op *undo(struct wback *wb, struct op *op, bool again)
 {
 	if (op->state != OP_SENT)
 		return op;
+	wb->sent_n--;
 	op->again |= again;
 	op->state = OP_WAITING;
 	if (op->kind == JOB_STORE)
@@ -261,7 +263,7 @@ void rec_apply_to_op(struct wback *wb, const struct rec *r)
 		return;
 	switch (r->type) {
 	case REC_START:
-		apply_start(op, r);
+		apply_start(wb, op, r);
 		break;
 	case REC_DONE:
 		apply_done(wb, op, r);

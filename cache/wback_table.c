@@ -526,6 +526,8 @@ void op_end(struct wback *wb, struct op *op)
 	wb->ops_n--;
 	if (op->state == OP_STUCK)
 		wb->stuck_n--;
+	if (op->state == OP_SENT)
+		wb->sent_n--;
 	if (op->obj->make == op)
 		op->obj->make = NULL;
 	if (op->obj->store == op)
