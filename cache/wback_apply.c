@@ -410,6 +410,7 @@ void rec_apply(struct wback *wb, const struct rec *r, struct segment *seg,
 {
 	uint64_t segment = seg ? segment_number(seg) : 0;
 
+	wb->replayed_now = r->now;
 	switch (r->type) {
 	case REC_MAKE:
 		apply_make(wb, r, segment);

@@ -159,6 +159,7 @@ struct wback {
 	uint64_t ops_n, sent_n, data_bytes, stuck_n, copies_n, cancelled, replayed;
 	uint64_t ino_bound;
 	bool replaying;
+	struct timespec replayed_now; /* when its record was made */
 };
 
 void *xcalloc(size_t n, size_t size);

@@ -379,6 +379,20 @@ void ready_remove(struct wback *wb, struct op *op)
 
 /* ---- ops ---- */
 
+/* The monotonic time of a record that an earlier process made. */
+static uint64_t born_before(const struct wback *wb)
+{
+	uint64_t now_ms = clock_ms();
+	struct timespec now;
+	int64_t age_ms;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	age_ms = ((int64_t)now.tv_sec - wb->replayed_now.tv_sec) * 1000;
+	return age_ms <= 0		   ? now_ms :
+	       (uint64_t)age_ms >= now_ms ? 0 :
+					    now_ms - (uint64_t)age_ms;
+}
+
 struct op *op_new(struct wback *wb, enum wback_job_kind kind, uint64_t id,
 		  uint64_t segment)
 {
@@ -388,7 +402,7 @@ struct op *op_new(struct wback *wb, enum wback_job_kind kind, uint64_t id,
 	op->kind = kind;
 	op->id = id;
 	op->segment = segment;
-	op->born_ms = wb->replaying ? 0 : clock_ms();
+	op->born_ms = wb->replaying ? born_before(wb) : clock_ms();
 	op->touches = n;
 	TAILQ_INSERT_TAIL(&wb->ops, op, link);
 	wb->ops_n++;

@@ -9,6 +9,9 @@
 #include "flush.h"
 #include "view.h"
 
+/* What most filesystems say of a small directory; the server will say. */
+enum { DIR_BYTES = 4096 };
+
 static const enum wback_op ops[] = {
 	[CHANGE_CREATE] = WBACK_MAKE,	 [CHANGE_MKDIR] = WBACK_MAKE,
 	[CHANGE_SYMLINK] = WBACK_MAKE,	 [CHANGE_LINK] = WBACK_LINK,
@@ -77,6 +80,7 @@ static void make_new(struct vfs *v, struct change *ch, struct wback_change *w)
 		.mtime = w->now, .atime = w->now,
 		.rdev_major = ch->obj.attr.rdev_major,
 		.rdev_minor = ch->obj.attr.rdev_minor,
+		.size = S_ISDIR(ch->set.mode) ? DIR_BYTES : 0,
 	};
 }
 

@@ -15,7 +15,7 @@ static void answer_flush(const struct status_source *s, FILE *out)
 	uint64_t goal;
 
 	/* What the server refused is tried once more. */
-	if (s->wback)
+	if (s->flush)
 		wback_retry_all(s->wback);
 	goal = s->flush ? flush_force(s->flush) : 0;
 
