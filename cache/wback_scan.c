@@ -167,6 +167,20 @@ static void delete_file(struct log *l, uint64_t number)
 	(void)unlinkat(l->dir_fd, name, 0);
 }
 
+static void drop_last(struct log *l)
+{
+	struct segment **p = &l->first, *before = NULL;
+
+	while ((*p)->next) {
+		before = *p;
+		p = &before->next;
+	}
+	delete_file(l, (*p)->number);
+	segment_unref(*p);
+	*p = NULL;
+	l->last = before;
+}
+
 static int scan_all(struct scan *s, const uint64_t *list, size_t n,
 		    char **ret_why)
 {
@@ -188,16 +202,16 @@ static int scan_all(struct scan *s, const uint64_t *list, size_t n,
 			return r;
 		add_segment(l, seg);
 		r = scan_segment(s, seg, k == from);
-		/* Begun when the power went: nothing is in it. */
+		/* Begun when the power went: nothing is in it, and it must go
+		 * before another one stands behind it. */
 		if (r == -EBADMSG && k + 1 == n) {
-			seg->used = HEAD_BYTES;
-			return k == from ? 0 : s->claimed > s->last_seq ?
-				damaged(ret_why, seg, 0) : 0;
+			drop_last(l);
+			r = 0;
 		}
 		if (r == -EBADMSG)
 			return damaged(ret_why, seg, 0);
 	}
-	if (r == 0 && s->claimed > s->last_seq)
+	if (r == 0 && l->last && s->claimed > s->last_seq)
 		r = damaged(ret_why, s->stopped_in ? s->stopped_in : l->last,
 			    s->stopped_at);
 	return r;
