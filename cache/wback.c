@@ -5,9 +5,6 @@
  */
 #include "wback_int.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-
 #include "msg.h"
 
 enum {

@@ -31,6 +31,7 @@
 #include <endian.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
@@ -455,6 +456,9 @@ static int open_files(struct log *l, const char *dir, log_scan_fn *fn,
 	l->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (l->dir_fd < 0)
 		return -errno;
+	/* Ours as long as the directory is open. */
+	if (flock(l->dir_fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? -EBUSY : -errno;
 	r = log_scan(l, fn, arg, ret_why);
 	if (r < 0)
 		return r;
