@@ -240,19 +240,40 @@ void wback_trim(struct wback *wb)
 	log_trim(wb->log, keep);
 }
 
-int wback_room(struct wback *wb, uint64_t bytes)
+/* What pending changes take up, of the disk or of memory. */
+static uint64_t used_bytes(struct wback *wb)
 {
 	uint64_t used = log_bytes(wb->log);
-	bool moves;
-	int r = 0;
 
 	mutex_lock(&wb->lock);
 	used = MAX(used, wb->ops_n * OP_BYTES);
-	/* What is stuck holds the log, and nothing else is left to be sent? */
-	moves = wb->ready_n > 0 || wb->sent_n > 0 || wb->ops_n == 0;
 	mutex_unlock(&wb->lock);
-	if (used + bytes > wb->o.bytes_max)
-		return moves ? -EAGAIN : -ENOSPC;
+	return used;
+}
+
+/* Is anything left to be sent that what is stuck does not hold up? */
+static bool moves(struct wback *wb)
+{
+	bool yes;
+
+	mutex_lock(&wb->lock);
+	yes = wb->ready_n > 0 || wb->sent_n > 0 || wb->ops_n == 0;
+	mutex_unlock(&wb->lock);
+	return yes;
+}
+
+int wback_room(struct wback *wb, uint64_t bytes)
+{
+	int r = 0;
+
+	if (used_bytes(wb) + bytes > wb->o.bytes_max) {
+		/* What was undone before it was sent leaves by no report. */
+		mutex_lock(&wb->order);
+		wback_trim(wb);
+		mutex_unlock(&wb->order);
+		if (used_bytes(wb) + bytes > wb->o.bytes_max)
+			return moves(wb) ? -EAGAIN : -ENOSPC;
+	}
 	mutex_lock(&wb->order);
 	r = log_room(wb->log, bytes);
 	wb->full = r == -ENOSPC;
