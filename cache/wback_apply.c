@@ -312,6 +312,8 @@ static void resize(struct wback *wb, struct object *o, uint64_t size)
 	if (size < was) {
 		if (!o->fresh)
 			o->trunc = MIN(o->trunc, size);
+		else if (size > 0) /* its contents may end before */
+			o->mask |= ATTR_SIZE;
 		extents_cut(&o->data, size);
 		if (!o->removed)
 			wb->data_bytes -= bytes - o->data.bytes;
