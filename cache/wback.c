@@ -145,22 +145,41 @@ void wback_refs(struct wback *wb, wback_ref_fn *fn, void *arg)
 
 /* ---- changes ---- */
 
-static bool known(struct wback *wb, const struct wback_ref *ref)
-	REQUIRES(wb->lock)
+/* Replaying the record must not need more than the log will have: a ref without
+ * a handle is filled in from what we know. False: that is nothing. */
+static bool complete(struct wback *wb, struct wback_ref *ref) REQUIRES(wb->lock)
 {
-	return ref->ino == 0 || ref->fh.len > 0 ||
-	       object_find(wb, ref->ino) != NULL;
+	const struct object *o;
+
+	if (ref->ino == 0 || ref->fh.len > 0)
+		return true;
+	o = object_find(wb, ref->ino);
+	if (!o)
+		return false;
+	if (ref->parent == 0)
+		ref->parent = o->ref.parent;
+	if (ref->mode == 0)
+		ref->mode = o->ref.mode;
+	if (o->removed)
+		ref->nlink = 0;
+	if (!o->fresh) {
+		ref->fh = o->ref.fh;
+		ref->fsid = o->ref.fsid;
+		ref->fileid = o->ref.fileid;
+		ref->size = o->ref.size;
+		ref->mtime = o->ref.mtime;
+	}
+	return true;
 }
 
-/* Can the refs of @ch be resolved? */
-static int check_refs(struct wback *wb, const struct wback_change *ch)
+static int complete_refs(struct wback *wb, struct rec *r)
 {
 	bool ok;
 
 	mutex_lock(&wb->lock);
-	ok = (ch->op == WBACK_MAKE || known(wb, &ch->obj)) &&
-	     known(wb, &ch->dir) && known(wb, &ch->newdir) &&
-	     known(wb, &ch->replaced);
+	ok = (r->type == REC_MAKE || complete(wb, &r->obj)) &&
+	     complete(wb, &r->dir) && complete(wb, &r->newdir) &&
+	     complete(wb, &r->replaced);
 	mutex_unlock(&wb->lock);
 	return ok ? 0 : -EAGAIN;
 }
@@ -187,7 +206,7 @@ int wback_apply(struct wback *wb, const struct wback_change *ch,
 	int e;
 
 	mutex_lock(&wb->order);
-	e = check_refs(wb, ch);
+	e = complete_refs(wb, &r);
 	if (e == 0)
 		e = log_append(wb->log, &r, ch->data, false, &seg, &data_at);
 	wb->full = e == -ENOSPC;
