@@ -27,22 +27,44 @@ static void replay(void *arg, const struct rec *r, struct segment *seg,
 	mutex_unlock(&wb->lock);
 }
 
-/* What was being sent is to be sent again; what was removed has no users. */
+/* What was removed has no users. */
 static void end_replay(struct wback *wb) REQUIRES(wb->lock)
 {
-	struct op *op, *next;
+	struct op *op;
 
-	for (op = TAILQ_FIRST(&wb->ops); op; op = next) {
-		next = TAILQ_NEXT(op, link);
-		op_undo(wb, op, true);
-	}
 	for (size_t k = 0; k < wb->objects.size; k++)
 		for (struct object *o = wb->objects.slots[k]; o;
-		     o = o->next_hash)
+		     o = o->next_hash) {
+			o->forgotten = o->removed;
 			if (!object_is_dirty(o))
 				object_mark(wb, o);
+		}
 	settle_marked(wb, NULL);
+	/* A handle may have come from a record about something else. */
+	TAILQ_FOREACH(op, &wb->ops, link)
+		op_check(wb, op);
 	wb->replaying = false;
+}
+
+/* What was being sent is to be sent again. The log says so, too: what follows
+ * was done knowing it, and is replayed so. */
+static void undo_sent(struct wback *wb) REQUIRES(wb->order)
+{
+	struct op *op;
+
+	do {
+		struct rec r = { .type = REC_UNDO, .error = true };
+
+		mutex_lock(&wb->lock);
+		TAILQ_FOREACH(op, &wb->ops, link)
+			if (op->state == OP_SENT)
+				break;
+		if (op)
+			r.id = op->id;
+		mutex_unlock(&wb->lock);
+		if (op)
+			(void)wback_control(wb, &r, NULL);
+	} while (op);
 }
 
 static void wback_free(struct wback *wb)
@@ -103,8 +125,10 @@ int wback_open(const char *dir, const char *server,
 	if (r == 0)
 		end_replay(wb);
 	mutex_unlock(&wb->lock);
-	if (r == 0)
+	if (r == 0) {
+		undo_sent(wb);
 		wback_trim(wb);
+	}
 	mutex_unlock(&wb->order);
 	if (r < 0) {
 		wback_free(wb);

@@ -223,8 +223,6 @@ void op_cancel(struct wback *wb, struct op *op);
 void rec_apply_to_op(struct wback *wb, const struct rec *r) REQUIRES(wb->lock);
 void rec_apply_copy(struct wback *wb, const struct rec *r, uint64_t segment)
 	REQUIRES(wb->lock);
-/* It was not sent; @again: or may have been. */
-void op_undo(struct wback *wb, struct op *op, bool again);
 
 /* ---- wback.c ---- */
 

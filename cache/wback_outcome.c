@@ -16,6 +16,7 @@ static void apply_start(struct wback *wb, struct op *op, const struct rec *r)
 {
 	struct object *o = op->obj;
 
+	ready_remove(wb, op);
 	wb->sent_n += op->state != OP_SENT;
 	op->state = OP_SENT;
 	op->upto = r->seq;
@@ -70,11 +71,6 @@ static struct op *undo(struct wback *wb, struct op *op, bool again)
 		op = take_back_store(wb, op);
 	op_check(wb, op);
 	return op;
-}
-
-void op_undo(struct wback *wb, struct op *op, bool again)
-{
-	(void)undo(wb, op, again);
 }
 
 static void apply_stuck(struct wback *wb, struct op *op, int error)
@@ -269,7 +265,7 @@ void rec_apply_to_op(struct wback *wb, const struct rec *r)
 		apply_done(wb, op, r);
 		break;
 	case REC_UNDO:
-		op_undo(wb, op, r->error != 0);
+		(void)undo(wb, op, r->error != 0);
 		break;
 	case REC_STUCK:
 		apply_stuck(wb, op, r->error);
