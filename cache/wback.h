@@ -181,8 +181,8 @@ struct wback_job {
 	unsigned extents_n;
 	uint64_t bytes;      /* of all extents */
 	bool store_follows;  /* MAKE of a regular file: a STORE sets its mtime */
-	struct timespec verifier; /* MAKE: the mtime to create it with; if `again`,
-				   * the one that it was to be created with */
+	struct timespec verifier; /* MAKE: the mtime to create it with: unique if
+				   * store_follows; the same when sent again */
 	bool ours;           /* obj has no version that it could be compared to:
 			      * no conflict to look for */
 	bool again;          /* was sent before and no reply is known */

@@ -343,7 +343,8 @@ static void take_attr(struct object *o, const struct attr *a, unsigned mask)
 /* Does the MAKE that waits carry what is to be sent of @o? */
 static bool make_carries(const struct object *o)
 {
-	if (!o->make || o->make->state == OP_SENT)
+	/* Sent again, it is the same as before, to be recognised. */
+	if (!o->make || o->make->state == OP_SENT || o->make->again)
 		return false;
 	if (S_ISDIR(o->ref.mode))
 		return !(o->mask & ATTR_MTIME) || !o->in.first;

@@ -40,7 +40,7 @@ static bool is_lost(const struct object *o)
 		something |= !o->sending && !o->store;
 	if (!something || o->removed || o->store)
 		return false;
-	if (o->make && o->make->state != OP_SENT)
+	if (o->make && o->make->state != OP_SENT && !o->make->again)
 		return o->data.n > 0;
 	for (const struct touch *x = o->ops.first; x; x = x->next)
 		if (x->op->kind == JOB_STORE)

@@ -20,11 +20,9 @@ static void apply_start(struct wback *wb, struct op *op, const struct rec *r)
 	wb->sent_n += op->state != OP_SENT;
 	op->state = OP_SENT;
 	op->upto = r->seq;
-	op->verifier = r->now;
-	if (op->kind == JOB_MAKE) {
+	if (op->kind == JOB_MAKE && !op->again) {
 		op->store_follows = o->store != NULL;
-		if (!op->store_follows && !op->again)
-			op->verifier = o->attr.mtime;
+		op->verifier = op->store_follows ? r->now : o->attr.mtime;
 		o->mask &= op->store_follows ? ATTR_MTIME | ATTR_SIZE : 0;
 	} else if (op->kind == JOB_STORE) {
 		o->sending = o->mask;

@@ -173,8 +173,7 @@ static struct wback_job *take_one(struct wback *wb, const struct wback_want *wan
 		op = NULL; /* changed since; next time */
 	if (op) {
 		r.id = op->id;
-		r.now = op->again ? op->verifier :
-				    want->unique_time(want->arg);
+		r.now = want->unique_time(want->arg);
 		ready_remove(wb, op);
 	}
 	mutex_unlock(&wb->lock);
