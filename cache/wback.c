@@ -35,6 +35,8 @@ static void end_replay(struct wback *wb) REQUIRES(wb->lock)
 	for (size_t k = 0; k < wb->objects.size; k++)
 		for (struct object *o = wb->objects.slots[k]; o;
 		     o = o->next_hash) {
+			if (o->fresh && !o->make)
+				cancel_unmade(wb, o);
 			o->forgotten = o->removed;
 			if (!object_is_dirty(o))
 				object_mark(wb, o);
@@ -60,7 +62,7 @@ static void undo_sent(struct wback *wb) REQUIRES(wb->order)
 			if (op->state == OP_SENT)
 				break;
 		if (op)
-			r.id = op->id;
+			r.id = op->log_id;
 		mutex_unlock(&wb->lock);
 		if (op)
 			(void)wback_control(wb, &r, NULL);
@@ -270,12 +272,14 @@ int wback_control(struct wback *wb, struct rec *r, struct wback_settled *ret)
 /* Delete what no pending change needs. */
 void wback_trim(struct wback *wb)
 {
-	struct op *first;
+	struct op *op;
 	uint64_t keep;
 
 	mutex_lock(&wb->lock);
-	first = TAILQ_FIRST(&wb->ops);
-	keep = first ? first->segment : UINT64_MAX;
+	op = TAILQ_FIRST(&wb->ops);
+	keep = op ? op->segment : UINT64_MAX;
+	for (; wb->inherits_n && op; op = TAILQ_NEXT(op, link))
+		keep = MIN(keep, op->segment);
 	for (struct trouble_copy *c = wb->copies; c; c = c->next)
 		keep = MIN(keep, c->segment);
 	cond_broadcast(&wb->room);

@@ -24,12 +24,13 @@ static void touch_time(struct object *o, const struct timespec *now)
 	o->local |= ATTR_CTIME;
 }
 
+/* Both are kept: a replay that begins behind the MAKE learns at the end of it
+ * only that the server counts from here. */
 void object_add_link(struct object *o, int n)
 {
 	if (o->fresh)
 		o->attr.nlink = (uint32_t)((int)o->attr.nlink + n);
-	else
-		o->nlink_delta += n;
+	o->nlink_delta += n;
 }
 
 void op_cancel(struct wback *wb, struct op *op)
@@ -38,7 +39,7 @@ void op_cancel(struct wback *wb, struct op *op)
 	op_end(wb, op);
 }
 
-static bool store_is_void(const struct object *o)
+bool store_is_void(const struct object *o)
 {
 	return o->mask == 0 && o->data.n == 0 && o->trunc == TRUNC_NONE;
 }
@@ -68,11 +69,22 @@ static struct op *add_store(struct wback *wb, struct object *o, uint64_t id,
 	return op;
 }
 
+/* What @op sends begins in an older segment than its own record. */
+void op_inherit(struct wback *wb, struct op *op, uint64_t segment)
+{
+	if (segment >= op->segment)
+		return;
+	op->segment = segment;
+	wb->inherits_n += !op->inherits;
+	op->inherits = true;
+}
+
 /* The STORE that will carry what was changed just now. */
 static void need_store(struct wback *wb, struct object *o, uint64_t id,
 		       uint64_t segment)
 {
 	struct op *op = o->store;
+	uint64_t since = op ? op->segment : segment;
 
 	/* The time of a directory is set after all that is in it. */
 	if (op && S_ISDIR(o->ref.mode) && o->mask & ATTR_MTIME && o->in.last &&
@@ -83,7 +95,7 @@ static void need_store(struct wback *wb, struct object *o, uint64_t id,
 	if (op)
 		op_check(wb, op);
 	else
-		(void)add_store(wb, o, id, segment);
+		op_inherit(wb, add_store(wb, o, id, segment), since);
 }
 
 /* ---- the last name ---- */
@@ -406,6 +418,13 @@ static void apply_write(struct wback *wb, const struct rec *r,
 	}
 	wb->data_bytes += o->data.bytes - bytes;
 	need_store(wb, o, r->seq, segment_number(seg));
+}
+
+void cancel_unmade(struct wback *wb, struct object *o)
+{
+	o->removed = o->forgotten = true;
+	cancel_all(wb, o);
+	object_mark(wb, o);
 }
 
 void rec_apply(struct wback *wb, const struct rec *r, struct segment *seg,

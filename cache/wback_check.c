@@ -93,7 +93,7 @@ static void check_op(struct wback *wb, struct op *op)
 
 void wback_check(struct wback *wb)
 {
-	uint64_t n = 0, bytes = 0, last = 0, stuck = 0, sent = 0;
+	uint64_t n = 0, bytes = 0, last = 0, stuck = 0, sent = 0, inherits = 0;
 	struct op *op;
 
 	mutex_lock(&wb->lock);
@@ -110,11 +110,13 @@ void wback_check(struct wback *wb)
 		n++;
 		stuck += op->state == OP_STUCK;
 		sent += op->state == OP_SENT;
+		inherits += op->inherits;
 		check_op(wb, op);
 	}
 	HOLDS(n, n == wb->ops_n);
 	HOLDS(stuck, stuck == wb->stuck_n);
 	HOLDS(sent, sent == wb->sent_n);
+	HOLDS(inherits, inherits == wb->inherits_n);
 	HOLDS(bytes, bytes == wb->data_bytes);
 	for (size_t k = 2; k <= wb->ready_n; k++)
 		HOLDS(k, wb->ready[k / 2]->id < wb->ready[k]->id);

@@ -64,8 +64,12 @@ enum op_state { OP_WAITING, OP_SENT, OP_STUCK };
 
 struct op {
 	TAILQ_ENTRY(op) link; /* in wback.ops, by id */
-	uint64_t id;          /* seq of the record that made it */
-	uint64_t born_ms, segment;
+	uint64_t id;          /* seq of the record that made it, or, */
+	uint64_t log_id;      /* after a replay that began later, was to the
+			       * log; all records speak of this one */
+	uint64_t born_ms;
+	uint64_t segment;     /* what it sends begins in */
+	bool inherits;        /* segment is another op's, which it replaced */
 	size_t heap_at;       /* in wback.ready, from 1; 0: not ready */
 	enum wback_job_kind kind;
 	enum op_state state;
@@ -157,6 +161,8 @@ struct wback {
 	struct object *marked;
 	struct trouble_copy *copies;
 	uint64_t ops_n, sent_n, data_bytes, stuck_n, copies_n, cancelled, replayed;
+	uint64_t inherits_n; /* ops that inherit a segment */
+	uint64_t renamed_n;  /* ops whose log_id is not id */
 	uint64_t ino_bound;
 	bool replaying;
 	struct timespec replayed_now; /* when its record was made */
@@ -213,8 +219,14 @@ unsigned extents_find(const struct extents *e, uint64_t offset);
 /* What @r does to the state. @data_at: where its contents are. */
 void rec_apply(struct wback *wb, const struct rec *r, struct segment *seg,
 	       uint64_t data_at, struct wback_settled *ret) REQUIRES(wb->lock);
+/* After a replay: the MAKE of @o is not in the log, and no report of it. It was
+ * cancelled with all that was to be done, some of which is still here. */
+void cancel_unmade(struct wback *wb, struct object *o);
 /* One name of @o more, or less. */
 void object_add_link(struct object *o, int n);
+bool store_is_void(const struct object *o); /* nothing is left to be sent */
+/* What @op sends begins in @segment, older than its own record's. */
+void op_inherit(struct wback *wb, struct op *op, uint64_t segment);
 /* The op will never be sent: it was undone before. */
 void op_cancel(struct wback *wb, struct op *op);
 

@@ -33,6 +33,25 @@ static void apply_start(struct wback *wb, struct op *op, const struct rec *r)
 	}
 }
 
+/* The record that made the op went with an old segment; what merged into it
+ * later is here, and waits as a STORE of its own. */
+static void start_unknown(struct wback *wb, const struct rec *r)
+{
+	struct object *o = object_find(wb, r->obj.ino);
+
+	if (!o || !o->store)
+		return;
+	if (r->error == JOB_STORE) {
+		o->store->log_id = r->id;
+		wb->renamed_n++;
+		apply_start(wb, o->store, r);
+	} else if (r->error == JOB_MAKE) { /* attributes: it carries them */
+		o->mask &= r->when ? ATTR_MTIME | ATTR_SIZE : 0;
+		if (store_is_void(o))
+			op_end(wb, o->store);
+	}
+}
+
 /* What the STORE under way was to do is to be done again. Returns the op that
  * will: another one may wait by now, and that one stands behind all that it has
  * to wait for. */
@@ -49,6 +68,7 @@ static struct op *take_back_store(struct wback *wb, struct op *op)
 		o->mask = 0;
 	if (other && S_ISDIR(o->ref.mode)) {
 		other->again |= op->again;
+		op_inherit(wb, other, op->segment);
 		op_end(wb, op);
 		return other;
 	}
@@ -158,7 +178,10 @@ static void apply_done(struct wback *wb, struct op *op, const struct rec *r)
 	if (op->kind == JOB_MAKE)
 		o->nlink_delta = (int)o->attr.nlink -
 				 (S_ISDIR(o->ref.mode) ? 2 : 1);
-	learn(o, &r->obj);
+	/* A RENAME turned into a REMOVE is about another object. */
+	o = object_find(wb, r->obj.ino);
+	if (o)
+		learn(o, &r->obj);
 	undo_delta(op);
 	op_end(wb, op);
 }
@@ -250,6 +273,8 @@ void rec_apply_to_op(struct wback *wb, const struct rec *r)
 		o = object_find(wb, r->obj.ino);
 		if (o)
 			learn(o, &r->obj);
+	} else if (!op && r->type == REC_START) {
+		start_unknown(wb, r);
 	} else if (!op && r->type == REC_DROP) {
 		drop_copy(wb, r->id);
 	}

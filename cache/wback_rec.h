@@ -14,7 +14,8 @@ enum rec_type {
 	REC_RENAME,
 	REC_SETATTR,
 	REC_WRITE,
-	REC_START, /* id is about to be sent */
+	REC_START, /* id, of kind `error`, is about to be sent; `when`: its
+		    * object has a STORE */
 	REC_DONE,  /* id is on the server; obj.ino has the handle fh */
 	REC_UNDO,  /* id was not sent after all */
 	REC_STUCK, /* id was refused with error */

@@ -400,7 +400,7 @@ struct op *op_new(struct wback *wb, enum wback_job_kind kind, uint64_t id,
 	struct op *op = xcalloc(1, sizeof(*op) + n * sizeof(op->t[0]));
 
 	op->kind = kind;
-	op->id = id;
+	op->id = op->log_id = id;
 	op->segment = segment;
 	op->born_ms = wb->replaying ? born_before(wb) : clock_ms();
 	op->touches = n;
@@ -542,6 +542,8 @@ void op_end(struct wback *wb, struct op *op)
 		wb->stuck_n--;
 	if (op->state == OP_SENT)
 		wb->sent_n--;
+	wb->inherits_n -= op->inherits;
+	wb->renamed_n -= op->log_id != op->id;
 	if (op->obj->make == op)
 		op->obj->make = NULL;
 	if (op->obj->store == op)
@@ -573,7 +575,7 @@ struct op *op_find(struct wback *wb, uint64_t id)
 
 	/* Those that are asked for are old. */
 	TAILQ_FOREACH(op, &wb->ops, link)
-		if (op->id >= id)
-			return op->id == id ? op : NULL;
-	return NULL;
+		if (op->log_id == id || (op->id > id && !wb->renamed_n))
+			break;
+	return op && op->log_id == id ? op : NULL;
 }

@@ -41,7 +41,7 @@ static struct wback_job *make_job(struct op *op)
 	const struct object *o = op->obj;
 
 	job->kind = op->kind;
-	job->id = op->id;
+	job->id = op->log_id;
 	job->op = op;
 	job->obj = o->ref;
 	job->attr = o->attr;
@@ -172,7 +172,10 @@ static struct wback_job *take_one(struct wback *wb, const struct wback_want *wan
 	if (op && last_change(op) > log_durable(wb->log))
 		op = NULL; /* changed since; next time */
 	if (op) {
-		r.id = op->id;
+		r.id = op->log_id;
+		r.obj = op->obj->ref;
+		r.error = op->kind;
+		r.when = op->obj->store != NULL;
 		r.now = want->unique_time(want->arg);
 		ready_remove(wb, op);
 	}
@@ -281,7 +284,7 @@ void wback_troubles(struct wback *wb, wback_trouble_fn *fn, void *arg)
 	mutex_lock(&wb->lock);
 	TAILQ_FOREACH(op, &wb->ops, link) {
 		struct wback_trouble t = {
-			.id = op->id, .kind = TROUBLE_STUCK, .job = op->kind,
+			.id = op->log_id, .kind = TROUBLE_STUCK, .job = op->kind,
 			.error = op->error, .ino = op->obj->ref.ino,
 			.dir = op->dir ? op->dir->ref.ino :
 					 op->obj->ref.parent,
@@ -352,14 +355,14 @@ void wback_retry_all(struct wback *wb)
 		TAILQ_FOREACH(op, &wb->ops, link)
 			if (wb->stuck_n && op->state == OP_STUCK &&
 			    op->id > last) {
-				id = op->id;
+				id = op->log_id;
+				last = op->id;
 				break;
 			}
 		mutex_unlock(&wb->lock);
 		if (id == 0)
 			break;
 		(void)wback_retry(wb, id);
-		last = id;
 	}
 }
 
