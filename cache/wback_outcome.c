@@ -111,13 +111,17 @@ static void apply_retry(struct wback *wb, struct op *op)
 	op_check(wb, op);
 }
 
-static void learn(struct object *o, const struct wback_ref *ref)
+/* @stored: the server's version is ours. After a LINK, say, it may be what
+ * somebody else made of it, which a STORE that waits is to find. */
+static void learn(struct object *o, const struct wback_ref *ref, bool stored)
 {
 	if (ref->fh.len) {
 		o->ref.fh = ref->fh;
 		o->fresh = false;
 	}
-	if (ref->fh.len && ref->fileid) {
+	if (stored && ref->fh.len && !ref->fileid)
+		o->base_known = false; /* not told which */
+	if (stored && ref->fh.len && ref->fileid) {
 		o->ref.fsid = ref->fsid;
 		o->ref.fileid = ref->fileid;
 		o->ref.size = ref->size;
@@ -181,7 +185,8 @@ static void apply_done(struct wback *wb, struct op *op, const struct rec *r)
 	/* A RENAME turned into a REMOVE is about another object. */
 	o = object_find(wb, r->obj.ino);
 	if (o)
-		learn(o, &r->obj);
+		learn(o, &r->obj,
+		      op->kind == JOB_MAKE || op->kind == JOB_STORE);
 	undo_delta(op);
 	op_end(wb, op);
 }
@@ -272,7 +277,7 @@ void rec_apply_to_op(struct wback *wb, const struct rec *r)
 	if (!op && r->type == REC_DONE) {
 		o = object_find(wb, r->obj.ino);
 		if (o)
-			learn(o, &r->obj);
+			learn(o, &r->obj, r->error == 0);
 	} else if (!op && r->type == REC_START) {
 		start_unknown(wb, r);
 	} else if (!op && r->type == REC_DROP) {

@@ -16,7 +16,8 @@ enum rec_type {
 	REC_WRITE,
 	REC_START, /* id, of kind `error`, is about to be sent; `when`: its
 		    * object has a STORE */
-	REC_DONE,  /* id is on the server; obj.ino has the handle fh */
+	REC_DONE,  /* id is on the server; obj.ino has the handle fh; `error`:
+		    * its version is not what we stored */
 	REC_UNDO,  /* id was not sent after all */
 	REC_STUCK, /* id was refused with error */
 	REC_RETRY, /* id is to be tried again */

@@ -236,6 +236,7 @@ void wback_done(struct wback *wb, struct wback_job *job,
 {
 	struct rec r = { .type = REC_DONE, .id = job->id, .obj = job->obj };
 
+	r.error = job->kind != JOB_MAKE && job->kind != JOB_STORE;
 	if (fh)
 		r.obj.fh = *fh;
 	if (now) {
@@ -243,7 +244,7 @@ void wback_done(struct wback *wb, struct wback_job *job,
 		r.obj.fileid = now->fileid;
 		r.obj.size = now->size;
 		r.obj.mtime = now->mtime;
-	} else if (fh) {
+	} else {
 		r.obj.fileid = 0; /* version not known */
 	}
 	mutex_lock(&wb->order);
