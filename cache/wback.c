@@ -519,10 +519,11 @@ void wback_get_stats(struct wback *wb, struct wback_stats *ret)
 	ret->cancelled = wb->cancelled;
 	ret->replayed = wb->replayed;
 	ret->first = ret->seq + 1;
-	TAILQ_FOREACH(first, &wb->ops, link)
-		if (first->state != OP_STUCK) {
-			ret->first = first->id;
-			break;
-		}
+	if (wb->stuck_n)
+		mark_blocked(wb);
+	while (first && wb->stuck_n && first->blocked)
+		first = TAILQ_NEXT(first, link);
+	if (first)
+		ret->first = first->id;
 	mutex_unlock(&wb->lock);
 }

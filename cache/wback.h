@@ -256,7 +256,8 @@ struct wback_stats {
 	uint64_t log_bytes;      /* on the local disk */
 	uint64_t oldest_ms;      /* age of the oldest pending change */
 	uint64_t seq, durable;   /* the last change; the last one on disk */
-	uint64_t first;          /* all changes below are on the server */
+	uint64_t first;          /* all changes below are on the server, but for
+				  * what is stuck and what hangs on that */
 	uint64_t stuck, copies;
 	uint64_t cancelled;      /* changes never sent because undone, in all */
 	uint64_t replayed;       /* records read at opening */

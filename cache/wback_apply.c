@@ -117,6 +117,7 @@ static void rename_to_remove(struct wback *wb, struct op *op)
 	op->replaced = op->newdir = NULL;
 	op->newname = NULL;
 	op_check(wb, op);
+	moved_check(wb, true); /* they wait for it again */
 }
 
 static void cancel_all(struct wback *wb, struct object *o)

@@ -25,8 +25,9 @@
  * object's. It may be sent when it is at the head of all of them, and the
  * directories it works in are on the server. Besides, what empties or seals a
  * directory (RMDIR; replacing one; setting its time) waits for all that was to
- * be done in it before, and moving a directory waits for everything before it.
- * As an op waits only for older ones, there is no cycle.
+ * be done in it before, and moving a directory waits for everything before it
+ * but what is stuck or hangs on that. As an op waits only for older ones, there is
+ * no cycle.
  *
  * Invariants (wback_check.c): at most one STORE of an object waits; it exists if
  * something of the object is to be sent that no waiting MAKE carries; a fresh
@@ -74,6 +75,7 @@ struct op {
 	enum wback_job_kind kind;
 	enum op_state state;
 	bool again, store_follows;
+	bool blocked;         /* as of mark_blocked() */
 	int error;
 	struct object *obj, *dir, *newdir, *replaced;
 	struct name *name, *newname;
@@ -195,6 +197,10 @@ void op_leave(struct wback *wb, struct op *op, unsigned t);
 /* Its queues are complete: it may be ready. */
 void op_enter(struct wback *wb, struct op *op);
 void op_check(struct wback *wb, struct op *op);
+/* Of those that move a directory the first, or, when what is stuck changes, @all. */
+void moved_check(struct wback *wb, bool all);
+/* Sets op->blocked: it is stuck, or waits for one that is. */
+void mark_blocked(struct wback *wb);
 /* Leaves all queues, wakes who waited, and is freed. Not the objects. */
 void op_end(struct wback *wb, struct op *op);
 struct op *op_find(struct wback *wb, uint64_t id);

@@ -98,7 +98,7 @@ static void apply_stuck(struct wback *wb, struct op *op, int error)
 	op->state = OP_STUCK;
 	op->error = op->obj->error = error;
 	wb->stuck_n++;
-	op_check(wb, queue_head(&wb->moved));
+	moved_check(wb, true);
 }
 
 static void apply_retry(struct wback *wb, struct op *op)

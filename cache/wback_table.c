@@ -454,20 +454,70 @@ static bool nothing_before(const struct object *dir, const struct op *op)
 	return !dir->in.first || dir->in.first->op->id > op->id;
 }
 
-/* Does @op move a directory, with older ops still to be sent? */
-static bool move_must_wait(const struct wback *wb, const struct op *op)
+/* Is all that was to be done in the directory before @op to be done first? */
+static bool needs_empty(const struct op *op)
 {
-	const struct op *first;
+	const struct object *o = op->obj;
+
+	return S_ISDIR(o->ref.mode) &&
+	       (op->kind == JOB_REMOVE ||
+		(op->kind == JOB_STORE && o->mask & ATTR_MTIME));
+}
+
+static bool behind_blocked(const struct op *op, unsigned t)
+{
+	return t < op->touches && op->t[t].queue && op->t[t].prev &&
+	       op->t[t].prev->op->blocked;
+}
+
+static bool in_unmade(const struct object *dir)
+{
+	return dir && dir->fresh && dir->make && dir->make->blocked;
+}
+
+/* Has @dir something before @op that is blocked? */
+static bool is_kept_full(const struct object *dir, const struct op *op)
+{
+	const struct touch *x = dir ? dir->in.first : NULL;
+
+	while (x && x->op->id < op->id && !x->op->blocked)
+		x = x->next;
+	return x && x->op->id < op->id;
+}
+
+/* Ops wait for older ones only: one pass, in their order. */
+void mark_blocked(struct wback *wb)
+{
+	struct op *op;
+
+	TAILQ_FOREACH(op, &wb->ops, link)
+		op->blocked = op->state == OP_STUCK ||
+			      (op->state == OP_WAITING &&
+			       (behind_blocked(op, T_OBJ) ||
+				behind_blocked(op, T_NAME) ||
+				behind_blocked(op, T_NEWNAME) ||
+				behind_blocked(op, T_REPLACED) ||
+				in_unmade(op->dir) || in_unmade(op->newdir) ||
+				is_kept_full(op->replaced, op) ||
+				(needs_empty(op) &&
+				 is_kept_full(op->obj, op))));
+}
+
+/* Does @op move a directory, with older ops still to be sent? */
+static bool move_must_wait(struct wback *wb, const struct op *op)
+{
+	const struct op *first = TAILQ_FIRST(&wb->ops);
 
 	if (op->touches <= T_MOVED || !op->t[T_MOVED].queue)
 		return false;
-	TAILQ_FOREACH(first, &wb->ops, link)
-		if (first->state != OP_STUCK)
-			break;
+	if (wb->stuck_n)
+		mark_blocked(wb);
+	while (wb->stuck_n && first->blocked && first != op)
+		first = TAILQ_NEXT(first, link);
 	return first != op;
 }
 
-static bool is_ready(const struct wback *wb, const struct op *op)
+static bool is_ready(struct wback *wb, const struct op *op)
 {
 	const struct object *o = op->obj;
 
@@ -481,11 +531,7 @@ static bool is_ready(const struct wback *wb, const struct op *op)
 		return false;
 	if (op->replaced && !nothing_before(op->replaced, op))
 		return false;
-	if (!S_ISDIR(o->ref.mode) ||
-	    (op->kind != JOB_REMOVE &&
-	     !(op->kind == JOB_STORE && o->mask & ATTR_MTIME)))
-		return true;
-	return nothing_before(o, op);
+	return !needs_empty(op) || nothing_before(o, op);
 }
 
 void op_check(struct wback *wb, struct op *op)
@@ -496,6 +542,12 @@ void op_check(struct wback *wb, struct op *op)
 		ready_add(wb, op);
 	else if (op && !ready && op->heap_at != 0)
 		ready_remove(wb, op);
+}
+
+void moved_check(struct wback *wb, bool all)
+{
+	for (struct touch *x = wb->moved.first; x; x = all ? x->next : NULL)
+		op_check(wb, x->op);
 }
 
 void op_enter(struct wback *wb, struct op *op)
@@ -553,7 +605,7 @@ void op_end(struct wback *wb, struct op *op)
 			op_check(wb, queue_head(woken[t]));
 	wake_dir(wb, op->dir);
 	wake_dir(wb, op->newdir);
-	op_check(wb, queue_head(&wb->moved));
+	moved_check(wb, wb->stuck_n || op->state == OP_STUCK);
 	object_mark(wb, op->obj);
 	object_mark(wb, op->dir);
 	object_mark(wb, op->newdir);
