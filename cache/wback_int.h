@@ -2,8 +2,8 @@
 /* wback_int.h: private to the write-back log: its state, and what its files
  * offer each other. From the bottom: wback_rec (bytes), wback_log (files),
  * wback_scan (reading them), wback_table (objects, names, the order of
- * operations), wback_data (contents), wback_apply and wback_outcome (what each
- * record does to the state), wback_take (sending), wback (open, views).
+ * operations), wback_data (contents), wback_apply, wback_outcome and wback_drop
+ * (what each record does to the state), wback_take (sending), wback (open, views).
  *
  * The state is a function of the records: wback_apply() appends a record and
  * then does what opening the log does with it, rec_apply(). What is taken and
@@ -241,6 +241,11 @@ void op_cancel(struct wback *wb, struct op *op);
 void rec_apply_to_op(struct wback *wb, const struct rec *r) REQUIRES(wb->lock);
 void rec_apply_copy(struct wback *wb, const struct rec *r, uint64_t segment)
 	REQUIRES(wb->lock);
+
+/* ---- wback_drop.c ---- */
+
+/* @op is given up, and what hangs on it. */
+void apply_drop(struct wback *wb, struct op *op);
 
 /* ---- wback.c ---- */
 

@@ -4,12 +4,6 @@
  */
 #include "wback_int.h"
 
-static void forget_contents(struct wback *wb, struct object *o)
-{
-	wb->data_bytes -= o->data.bytes;
-	extents_free(&o->data);
-}
-
 /* ---- sending ---- */
 
 static void apply_start(struct wback *wb, struct op *op, const struct rec *r)
@@ -191,47 +185,7 @@ static void apply_done(struct wback *wb, struct op *op, const struct rec *r)
 	op_end(wb, op);
 }
 
-/* ---- giving up ---- */
-
-static void apply_drop(struct wback *wb, struct op *op);
-
-static void drop_contents(struct wback *wb, struct object *o)
-{
-	if (!o->removed)
-		forget_contents(wb, o);
-	o->mask = o->sending = 0;
-	o->trunc = o->trunc_sending = TRUNC_NONE;
-	o->local = 0;
-}
-
-/* What was never made and will not be: with all that hangs on it. */
-static void drop_made(struct wback *wb, struct object *o)
-{
-	while (o->in.first)
-		apply_drop(wb, o->in.first->op);
-	drop_contents(wb, o);
-	o->removed = o->forgotten = true;
-	while (o->ops.last && o->ops.last->op->kind != JOB_MAKE)
-		apply_drop(wb, o->ops.last->op);
-}
-
-static void apply_drop(struct wback *wb, struct op *op)
-{
-	struct object *o = op->obj;
-
-	if (op->kind == JOB_STORE)
-		drop_contents(wb, o);
-	else if (op->kind == JOB_MAKE)
-		drop_made(wb, o);
-	else if (op->kind == JOB_REMOVE)
-		o->removed = o->fresh;
-	if (op->kind != JOB_MAKE)
-		undo_delta(op);
-	else if (S_ISDIR(o->ref.mode))
-		object_add_link(op->dir, -1);
-	o->error = 0;
-	op_end(wb, op);
-}
+/* ---- copies kept beside ---- */
 
 void rec_apply_copy(struct wback *wb, const struct rec *r, uint64_t segment)
 {
