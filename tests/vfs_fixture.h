@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* vfs_fixture.h: a filesystem over the server in memory, with faults between
- * them, and shorthands to use it; what the test_vfs_* share.
+ * them, and shorthands to use it; what the test_vfs_* share. Changes go through,
+ * unless the test is a BACK_TEST: then a write-back log and a flusher are there,
+ * the log in dir/log and the metadata cache in dir/meta.
  */
 #pragma once
 
 #include "run.h"
 
+#include "../fs/flush.h"
 #include "../fs/vfs.h"
 #include "remote_fault.h"
 #include "remote_mem.h"
@@ -20,29 +23,71 @@ struct fixture {
 	struct meta *meta;
 	struct stats stats;
 	struct vfs *v;
+	bool back;
+	struct wback *wback;
+	struct flush *flush;
+	struct remote_retry_options retry;
 };
 
 static const struct caller root_user = { 0 };
 
-static inline void mount_fs(struct fixture *f)
+static inline uint64_t fixture_offset(void *meta, const char *name)
 {
-	const struct remote_retry_options o = { .timeo_ms = 60000 };
-	struct handle root;
-
-	f->fault = remote_fault_open(remote_mem_connect(f->mem), run_seed());
-	assert_int_equal(remote_retry_open(f->fault, &o, &f->remote), 0);
-	remote_mem_root(f->mem, &root);
-	assert_int_equal(meta_open(f->dir->path, "mem:/", &f->meta), 0);
-	memset(&f->stats, 0, sizeof(f->stats));
-	assert_int_equal(vfs_open(&f->config, f->meta, NULL, f->remote, &root,
-				  &f->stats, &f->v), 0);
+	return meta_offset(meta, name);
 }
 
+static inline void open_back(struct fixture *f)
+{
+	struct wback_options o = { .bytes_max = f->config.log_bytes_max,
+				   .interval_ms = 1000,
+				   .name_offset = fixture_offset,
+				   .arg = f->meta };
+	char path[600], *why = NULL;
+
+	(void)snprintf(path, sizeof(path), "%s/log", f->dir->path);
+	assert_true(mkdir(path, 0700) == 0 || errno == EEXIST);
+	assert_int_equal(wback_open(path, "mem:/", &o, &f->wback, &why), 0);
+}
+
+static inline void mount_fs(struct fixture *f)
+{
+	struct handle root;
+	char path[600];
+
+	f->fault = remote_fault_open(remote_mem_connect(f->mem), run_seed());
+	assert_int_equal(remote_retry_open(f->fault, &f->retry, &f->remote), 0);
+	remote_mem_root(f->mem, &root);
+	(void)snprintf(path, sizeof(path), "%s/meta", f->dir->path);
+	assert_true(mkdir(path, 0700) == 0 || errno == EEXIST);
+	assert_int_equal(meta_open(path, "mem:/", &f->meta), 0);
+	if (f->back)
+		open_back(f);
+	memset(&f->stats, 0, sizeof(f->stats));
+	assert_int_equal(vfs_open(&f->config, f->meta, f->wback, f->remote,
+				  &root, &f->stats, &f->v), 0);
+	if (f->back)
+		assert_int_equal(flush_open(f->v, NULL, NULL, &f->flush), 0);
+}
+
+/* What is pending stays in the log. */
 static inline void unmount_fs(struct fixture *f)
 {
+	flush_close(f->flush);
+	f->flush = NULL;
 	vfs_close(f->v);
+	wback_close(f->wback);
+	f->wback = NULL;
 	meta_close(f->meta);
 	remote_close(f->remote);
+}
+
+/* Between mounts: the metadata cache is nothing but a cache. */
+static inline void delete_meta(struct fixture *f)
+{
+	char path[600];
+
+	(void)snprintf(path, sizeof(path), "%s/meta", f->dir->path);
+	assert_int_equal(nftw(path, run_remove, 8, FTW_DEPTH | FTW_PHYS), 0);
 }
 
 static inline void remount_fs(struct fixture *f)
@@ -51,16 +96,41 @@ static inline void remount_fs(struct fixture *f)
 	mount_fs(f);
 }
 
-static inline int setup(void **state)
+static inline struct fixture *fixture_new(void)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	void *dir;
 
 	if (!f || run_dir_setup(&dir) < 0)
-		return -1;
+		return NULL;
 	f->dir = dir;
 	config_init(&f->config);
+	f->retry.timeo_ms = 60000;
 	f->mem = remote_mem_new(NULL);
+	return f;
+}
+
+static inline int setup(void **state)
+{
+	struct fixture *f = fixture_new();
+
+	if (!f)
+		return -1;
+	mount_fs(f);
+	*state = f;
+	return 0;
+}
+
+/* Nothing is sent by its age alone. */
+static inline int setup_back(void **state)
+{
+	struct fixture *f = fixture_new();
+
+	if (!f)
+		return -1;
+	f->back = true;
+	f->config.delay_ms = 3600 * 1000;
+	f->config.log_bytes_max = 32 << 20;
 	mount_fs(f);
 	*state = f;
 	return 0;
@@ -243,4 +313,12 @@ static inline void admin_tree(struct fixture *f, unsigned dirs, unsigned files)
 	remote_mem_reset_calls(f->mem);
 }
 
+/* Everything is sent; -errno of what is stuck. */
+static inline int send_all(struct fixture *f)
+{
+	return flush_wait(f->flush, flush_force(f->flush), NULL,
+			  clock_ms() + 20000);
+}
+
+#define BACK_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup_back, teardown)
 #define FS_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
