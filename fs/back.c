@@ -161,5 +161,7 @@ int back_apply(struct vfs *v, const struct caller *c, struct change *ch)
 		r = ch->op == CHANGE_WRITE ? back_write(v, ch, &w) :
 					     apply(v, ch, &w);
 	while (r == -EAGAIN);
+	if (r == 0)
+		flush_changed(v->flush);
 	return r;
 }

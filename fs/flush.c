@@ -111,9 +111,13 @@ static void wait_for_work(struct flush *f) REQUIRES(f->lock)
 	due = may ? wback_due(f->v->wback, &want) : f->pause_until_ms;
 	if (!may && f->pause_until_ms <= now)
 		due = UINT64_MAX;
-	if (due == UINT64_MAX || f->lost)
-		cond_wait(&f->wake, &f->lock);
-	else if (due > now)
+	if (due == UINT64_MAX || f->lost) {
+		__atomic_store_n(&f->idle, true, __ATOMIC_SEQ_CST);
+		/* A change from before that was seen did not wake us. */
+		if (!may || wback_due(f->v->wback, &want) == UINT64_MAX)
+			cond_wait(&f->wake, &f->lock);
+		__atomic_store_n(&f->idle, false, __ATOMIC_RELAXED);
+	} else if (due > now)
 		(void)cond_wait_until(&f->wake, &f->lock, due);
 }
 
@@ -250,6 +254,16 @@ uint64_t flush_force(struct flush *f)
 	cond_signal(&f->wake);
 	mutex_unlock(&f->lock);
 	return s.seq;
+}
+
+void flush_changed(struct flush *f)
+{
+	if (!f || !__atomic_load_n(&f->idle, __ATOMIC_SEQ_CST))
+		return;
+	mutex_lock(&f->lock);
+	f->kicked = true;
+	cond_signal(&f->wake);
+	mutex_unlock(&f->lock);
 }
 
 void flush_pressure(struct flush *f)

@@ -56,5 +56,8 @@ int flush_wait(struct flush *f, uint64_t goal, struct remote_intr *intr,
  * flush_wait(). */
 int flush_wait_for(struct flush *f, uint64_t ino, struct remote_intr *intr);
 
+/* From any thread: something was changed, and is due in a while. */
+void flush_changed(struct flush *f);
+
 /* The log is full: send whatever can be sent, for a while. */
 void flush_pressure(struct flush *f);

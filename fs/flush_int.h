@@ -65,6 +65,7 @@ struct flush {
 	uint64_t pressure_until_ms;
 	uint64_t pause_until_ms; /* after a failure of the transport */
 	bool stop, keep, kicked;
+	bool idle;         /* atomic: the thread sleeps until it is woken */
 	bool lost;         /* somebody else writes now */
 
 	/* Constant: */
