@@ -353,13 +353,24 @@ static void in_the_way(struct sending *s)
 		}
 		remote_call_unref(call);
 	}
-	r = conflict_move_aside(v, &job->dir, job->name);
+	if (job->kind == JOB_RENAME)
+		r = conflict_move_aside(v, &job->newdir, job->newname);
+	else
+		r = conflict_move_aside(v, &job->dir, job->name);
 	if (r < 0 && r != -ENOENT)
 		send_failed(s, r);
 	else if (job->kind == JOB_REMOVE)
 		send_finished(s);
 	else
 		send_step(s, STEP_MAIN);
+}
+
+static bool is_in_the_way(const struct wback_job *job, int status)
+{
+	return status == -EEXIST ||
+	       ((job->kind == JOB_REMOVE || job->kind == JOB_RENAME) &&
+		(status == -ENOTEMPTY || status == -EISDIR ||
+		 status == -ENOTDIR));
 }
 
 static void main_done(struct sending *s, struct remote_call *call)
@@ -378,9 +389,7 @@ static void main_done(struct sending *s, struct remote_call *call)
 	}
 	if (job->kind == JOB_REMOVE && status == -ENOENT)
 		status = 0;
-	if (status == -EEXIST || (job->kind == JOB_REMOVE &&
-				  (status == -ENOTEMPTY || status == -EISDIR ||
-				   status == -ENOTDIR))) {
+	if (is_in_the_way(job, status)) {
 		in_the_way(s);
 		return;
 	}
