@@ -95,8 +95,10 @@ void check_done(struct sending *s, struct remote_call *call)
 {
 	struct wback_ref *ref = at_risk(s);
 
-	if (call->status == -ESTALE && s->job->kind != JOB_STORE)
-		after_check(s); /* gone by itself */
+	if (call->status == -ESTALE && s->job->kind == JOB_REMOVE)
+		send_step(s, STEP_PRESENT); /* gone; whose is the name now? */
+	else if (call->status == -ESTALE && s->job->kind == JOB_RENAME)
+		conflict(s); /* the same: it may be another's */
 	else if (call->status < 0)
 		send_failed(s, call->status);
 	else if (conflict_is_changed(ref, &call->attr))
