@@ -293,6 +293,8 @@ int vfs_open(const struct config *config, struct meta *meta,
 	if (r == 0)
 		r = start(v, root);
 	if (r == 0)
+		r = policy_open(v);
+	if (r == 0)
 		r = times_open(v, &v->times);
 	if (r == 0) {
 		r = -pthread_create(&v->worker, NULL, worker_main, v);
