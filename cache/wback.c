@@ -104,9 +104,12 @@ int wback_open(const char *dir, const char *server,
 	struct wback *wb = calloc(1, sizeof(*wb));
 	struct log_options lo = {
 		.server = server,
-		.segment_bytes = MIN(MAX(o->bytes_max / 16,
-					 (uint64_t)SEGMENT_BYTES_MIN),
-				     (uint64_t)SEGMENT_BYTES_MAX),
+		.segment_bytes =
+			o->segment_bytes ?
+				o->segment_bytes :
+				MIN(MAX(o->bytes_max / 16,
+					(uint64_t)SEGMENT_BYTES_MIN),
+				    (uint64_t)SEGMENT_BYTES_MAX),
 		.keep_free = o->keep_free,
 		.interval_ms = o->interval_ms,
 	};

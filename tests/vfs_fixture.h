@@ -27,6 +27,7 @@ struct fixture {
 	struct wback *wback;
 	struct flush *flush;
 	struct remote_retry_options retry;
+	uint64_t segment_bytes;
 };
 
 static const struct caller root_user = { 0 };
@@ -40,6 +41,7 @@ static inline void open_back(struct fixture *f)
 {
 	struct wback_options o = { .bytes_max = f->config.log_bytes_max,
 				   .interval_ms = 1000,
+				   .segment_bytes = f->segment_bytes,
 				   .name_offset = fixture_offset,
 				   .arg = f->meta };
 	char path[600], *why = NULL;

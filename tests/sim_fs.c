@@ -1,0 +1,891 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* sim_fs.c: the filesystem against a model (sim_model.h), at random: operations,
+ * flushes of the write-back log, faults of the server and of the way to it,
+ * unmounting, and deaths of the process. What the filesystem shows must be the
+ * model at any time; and what the server has, once all is sent.
+ *
+ *	sim_fs [SEEDS]         as many seeds, from 1 on (SIM_SEEDS)
+ *	SEED=n sim_fs          this one, telling what it does
+ *
+ * A death loses nothing of what was written to the log's files: they are copied
+ * at one moment, while calls are under way; from that moment on nothing reaches
+ * the server any more; and the copy is the log of the next life. The metadata
+ * cache is then as it was, or older, or gone.
+ */
+#include "sim_model.h"
+#include "vfs_fixture.h"
+
+#include <dirent.h>
+#include <sys/sendfile.h>
+
+#include "../cache/wback_int.h"
+#include "../fs/flush_int.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SEEDS_DEFAULT = 500 };
+#else
+enum { SEEDS_DEFAULT = 10000 };
+#endif
+
+struct sim {
+	struct fixture f;
+	struct model m;
+	uint64_t rng, seed;
+	bool tell;
+	unsigned life;
+	uint64_t clock; /* of mtimes that are set */
+	char trace[64 * 1024];
+	size_t trace_n;
+};
+
+static struct {
+	uint64_t seeds, ops, deaths, faults, mounts;
+} total;
+static struct sim *current;
+
+/* ---- telling ---- */
+
+static void say(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void say(struct sim *s, const char *fmt, ...)
+{
+	va_list args;
+	int n;
+
+	va_start(args, fmt);
+	n = vsnprintf(s->trace + s->trace_n, sizeof(s->trace) - s->trace_n, fmt,
+		      args);
+	va_end(args);
+	if (s->tell)
+		fputs(s->trace + s->trace_n, stderr);
+	s->trace_n = MIN(s->trace_n + (size_t)n, sizeof(s->trace) - 1);
+}
+
+static void bad(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void bad(struct sim *s, const char *fmt, ...)
+{
+	va_list args;
+	char *dump;
+
+	if (!s->tell)
+		fputs(s->trace, stderr);
+	va_start(args, fmt);
+	fputs("FAILED: ", stderr);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	dump = remote_mem_dump(s->f.mem, true);
+	fprintf(stderr, "\nserver:\n%s\nto repeat: SEED=%llu sim_fs\n", dump,
+		(unsigned long long)s->seed);
+	free(dump);
+	exit(EXIT_FAILURE);
+}
+
+/* Some assertion of the fixture's ended us. */
+static void at_exit(void)
+{
+	if (current)
+		fprintf(stderr, "seed %llu did not end\n",
+			(unsigned long long)current->seed);
+}
+
+static unsigned chance(struct sim *s, unsigned n)
+{
+	return (unsigned)(run_random(&s->rng) >> 33) % n;
+}
+
+static void expect(struct sim *s, const char *what, int r, int want)
+{
+	if (r != want)
+		bad(s, "%s: %s, not %s", what, strerror(-r), strerror(-want));
+}
+
+/* ---- names to inodes, as the kernel does ---- */
+
+static uint64_t ino_of(struct sim *s, int node);
+
+static int look_up(struct sim *s, int dir, int name)
+{
+	int node = s->m.n[dir].child[name];
+	struct node *n = node == ABSENT ? NULL : &s->m.n[node];
+	struct vfs_entry e;
+
+	expect(s, "lookup", vfs_lookup(s->f.v, &root_user, ino_of(s, dir),
+				       model_name(name), &e), 0);
+	if (!n && e.ino)
+		bad(s, "lookup: %s is there in %d", model_name(name), dir);
+	if (n && !e.ino)
+		bad(s, "lookup: %s is not there in %d", model_name(name), dir);
+	if (!n)
+		return ABSENT;
+	if (n->ino && n->ino != e.ino)
+		bad(s, "lookup: %s in %d is %llu, was %llu", model_name(name),
+		     dir, (unsigned long long)e.ino,
+		     (unsigned long long)n->ino);
+	n->ino = e.ino;
+	n->refs++;
+	return node;
+}
+
+static uint64_t ino_of(struct sim *s, int node)
+{
+	struct node *n = &s->m.n[node];
+	int dir, name;
+
+	if (node == TOP)
+		return META_ROOT;
+	if (!n->refs) {
+		if (!model_place(&s->m, node, &dir, &name))
+			bad(s, "node %d has no name", node);
+		(void)look_up(s, dir, name);
+	}
+	return n->ino;
+}
+
+/* ---- comparing ---- */
+
+static void compare_attr(struct sim *s, int node, const struct attr *a,
+			 const char *where)
+{
+	const struct node *n = &s->m.n[node];
+
+	if (a->mode != n->mode || a->uid != n->uid || a->gid != n->gid ||
+	    a->nlink != n->nlink)
+		bad(s, "%s: node %d is %o %u:%u %u links, not %o %u:%u %u",
+		     where, node, a->mode, a->uid, a->gid, a->nlink, n->mode,
+		     n->uid, n->gid, n->nlink);
+	if (!S_ISDIR(n->mode) && a->size != n->size)
+		bad(s, "%s: node %d has %llu bytes, not %llu", where, node,
+		     (unsigned long long)a->size, (unsigned long long)n->size);
+	if ((!S_ISDIR(n->mode) || n->has_mtime) && n->nlink &&
+	    !timespec_equal(&a->mtime, &n->mtime))
+		bad(s, "%s: node %d has mtime %lld.%09ld, not %lld.%09ld",
+		     where, node, (long long)a->mtime.tv_sec, a->mtime.tv_nsec,
+		     (long long)n->mtime.tv_sec, n->mtime.tv_nsec);
+}
+
+static void compare_bytes(struct sim *s, int node, const char *data,
+			  uint64_t len, const char *where)
+{
+	const struct node *n = &s->m.n[node];
+
+	if (len != n->size)
+		bad(s, "%s: read %llu bytes of node %d, not %llu", where,
+		     (unsigned long long)len, node,
+		     (unsigned long long)n->size);
+	for (uint64_t k = 0; k < len; k++)
+		if (data[k] != n->data[k])
+			bad(s, "%s: byte %llu of node %d is %d, not %d", where,
+			     (unsigned long long)k, node, data[k], n->data[k]);
+}
+
+static void compare_contents(struct sim *s, int node)
+{
+	struct node *n = &s->m.n[node];
+	uint64_t ino = ino_of(s, node);
+	uint32_t len;
+	char *data;
+
+	if (S_ISLNK(n->mode)) {
+		expect(s, "readlink", vfs_readlink(s->f.v, &root_user, ino,
+						   &data), 0);
+		if (strcmp(data, n->target) != 0)
+			bad(s, "node %d leads to %s, not %s", node, data,
+			     n->target);
+	} else if (S_ISREG(n->mode)) {
+		expect(s, "read", vfs_read(s->f.v, &root_user, ino, 0, DATA,
+					   (void **)&data, &len), 0);
+		compare_bytes(s, node, data, len, "read");
+	} else {
+		return;
+	}
+	free(data);
+}
+
+static void compare_node(struct sim *s, int node)
+{
+	struct vfs_entry e;
+
+	expect(s, "getattr", vfs_getattr(s->f.v, &root_user, ino_of(s, node),
+					 &e), 0);
+	if (node != TOP)
+		compare_attr(s, node, &e.attr, "stat");
+	compare_contents(s, node);
+}
+
+struct listing {
+	struct sim *s;
+	int dir;
+	bool seen[NAMES];
+};
+
+static int list_entry(void *arg, const char *name, uint64_t offset,
+		      const struct vfs_entry *e, bool with_attr)
+{
+	struct listing *l = arg;
+	struct sim *s = l->s;
+	int k = 0, node;
+
+	(void)offset;
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		return 0;
+	while (k < NAMES && strcmp(model_name(k), name) != 0)
+		k++;
+	if (k == NAMES || l->seen[k] || s->m.n[l->dir].child[k] == ABSENT)
+		bad(s, "readdir: unexpected \"%s\" in node %d", name, l->dir);
+	l->seen[k] = true;
+	node = s->m.n[l->dir].child[k];
+	if (with_attr) {
+		if (s->m.n[node].ino && s->m.n[node].ino != e->ino)
+			bad(s, "readdir: %s has another number", name);
+		s->m.n[node].ino = e->ino;
+		s->m.n[node].refs++;
+		compare_attr(s, node, &e->attr, "readdir");
+	} else if (e->attr.mode & S_IFMT && (e->attr.mode ^ s->m.n[node].mode) &
+						    S_IFMT) {
+		bad(s, "readdir: %s has another type", name);
+	}
+	return 0;
+}
+
+static void compare_dir(struct sim *s, int dir, bool plus)
+{
+	struct listing l = { .s = s, .dir = dir };
+	uint64_t ino = ino_of(s, dir);
+
+	expect(s, "readdir", vfs_readdir(s->f.v, &root_user, ino, 0, plus,
+					 list_entry, &l), 0);
+	for (int k = 0; k < NAMES; k++)
+		if (!l.seen[k] && s->m.n[dir].child[k] != ABSENT)
+			bad(s, "readdir: no \"%s\" in node %d", model_name(k),
+			     dir);
+}
+
+static void compare_below(struct sim *s, int dir)
+{
+	compare_dir(s, dir, chance(s, 2));
+	for (int k = 0; k < NAMES; k++) {
+		int node = s->m.n[dir].child[k];
+
+		if (look_up(s, dir, k) == ABSENT)
+			continue;
+		compare_node(s, node);
+		if (S_ISDIR(s->m.n[node].mode))
+			compare_below(s, node);
+	}
+}
+
+static void compare_all(struct sim *s)
+{
+	compare_below(s, TOP);
+	for (int k = 1; k < NODES; k++)
+		if (s->m.n[k].used && !s->m.n[k].nlink)
+			compare_node(s, k);
+}
+
+/* ---- the server, when everything was sent ---- */
+
+static unsigned compare_server_below(struct sim *s, int dir)
+{
+	unsigned found = 0;
+
+	for (int k = 0; k < NAMES; k++) {
+		int node = s->m.n[dir].child[k];
+		char path[1024], *data;
+		struct attr a;
+		size_t len;
+
+		if (node == ABSENT)
+			continue;
+		found++;
+		model_path(&s->m, dir, k, path, sizeof(path));
+		expect(s, path, remote_mem_stat(s->f.mem, path, &a), 0);
+		compare_attr(s, node, &a, "server");
+		if (S_ISREG(a.mode)) {
+			expect(s, path, remote_mem_read_file(s->f.mem, path,
+							     &data, &len), 0);
+			compare_bytes(s, node, data, len, "server");
+			free(data);
+		}
+		if (S_ISDIR(a.mode))
+			found += compare_server_below(s, node);
+	}
+	return found;
+}
+
+static void compare_server(struct sim *s)
+{
+	unsigned found = compare_server_below(s, TOP), there = 0;
+	char *dump = remote_mem_dump(s->f.mem, false);
+
+	for (char *line = dump; line && *line;) {
+		char *end = strchr(line, '\n');
+
+		if (strncmp(line, "/.nfsrootfs", 11) != 0 &&
+		    strncmp(line, "/ ", 2) != 0)
+			there++;
+		line = end ? end + 1 : NULL;
+	}
+	free(dump);
+	if (there != found)
+		bad(s, "the server has %u names, not %u", there, found);
+}
+
+/* ---- operations ---- */
+
+static int any_dir(struct sim *s)
+{
+	for (;;) {
+		int k = chance(s, 3) ? (int)chance(s, NODES) : TOP;
+
+		if (s->m.n[k].used && s->m.n[k].nlink && S_ISDIR(s->m.n[k].mode))
+			return k;
+	}
+}
+
+/* With a name or, sometimes, without one any more. ABSENT: there is none. */
+static int any_node(struct sim *s, mode_t type, bool named)
+{
+	for (unsigned k = 0; k < 2 * NODES; k++) {
+		int node = 1 + (int)chance(s, NODES - 1);
+		const struct node *n = &s->m.n[node];
+
+		if (n->used && (n->nlink || (!named && n->refs)) &&
+		    (!type || (n->mode & S_IFMT) == type))
+			return node;
+	}
+	return ABSENT;
+}
+
+static void entered(struct sim *s, int dir, int name, int node,
+		    const struct vfs_entry *e)
+{
+	struct node *n = &s->m.n[node];
+
+	n->ino = e->ino;
+	n->refs++;
+	n->mtime = e->attr.mtime;
+	model_enter(&s->m, dir, name, node);
+	compare_attr(s, node, &e->attr, "create");
+}
+
+static void op_create(struct sim *s)
+{
+	static const mode_t types[] = { S_IFREG, S_IFREG, S_IFREG, S_IFDIR,
+					S_IFDIR, S_IFLNK, S_IFIFO };
+	mode_t mode = types[chance(s, ARRAY_LEN(types))];
+	int dir = any_dir(s), name = (int)chance(s, NAMES), node, r;
+	const struct caller c = { .uid = chance(s, 3), .gid = chance(s, 3) };
+	const char *text = model_name(name);
+	uint64_t d = ino_of(s, dir);
+	struct vfs_entry e;
+
+	node = model_new(&s->m, mode);
+	if (node == ABSENT)
+		return;
+	s->m.n[node].mode |= S_ISLNK(mode) ? 0777 : chance(s, 01000);
+	mode = s->m.n[node].mode;
+	s->m.n[node].uid = c.uid;
+	s->m.n[node].gid = c.gid;
+	say(s, "create %d/%s %o as %d\n", dir, text, mode, node);
+	if (S_ISDIR(mode)) {
+		r = vfs_mkdir(s->f.v, &c, d, text, mode & 07777, &e);
+	} else if (S_ISLNK(mode)) {
+		(void)snprintf(s->m.n[node].target, 16, "to/%d", node);
+		s->m.n[node].size = strlen(s->m.n[node].target);
+		r = vfs_symlink(s->f.v, &c, d, text, s->m.n[node].target, &e);
+	} else {
+		r = vfs_mknod(s->f.v, &c, d, text, mode, 0, &e);
+	}
+	if (s->m.n[dir].child[name] != ABSENT) {
+		expect(s, "create", r, -EEXIST);
+		s->m.n[node].used = false;
+		return;
+	}
+	expect(s, "create", r, 0);
+	entered(s, dir, name, node, &e);
+}
+
+static void op_link(struct sim *s)
+{
+	int node = any_node(s, 0, true), dir = any_dir(s);
+	int name = (int)chance(s, NAMES), r;
+	struct vfs_entry e;
+	uint64_t ino;
+
+	if (node == ABSENT || S_ISDIR(s->m.n[node].mode))
+		return;
+	say(s, "link %d as %d/%s\n", node, dir, model_name(name));
+	ino = ino_of(s, node);
+	r = vfs_link(s->f.v, &root_user, ino, ino_of(s, dir), model_name(name),
+		     &e);
+	if (s->m.n[dir].child[name] != ABSENT) {
+		expect(s, "link", r, -EEXIST);
+		return;
+	}
+	expect(s, "link", r, 0);
+	entered(s, dir, name, node, &e);
+}
+
+static void op_remove(struct sim *s)
+{
+	int dir = any_dir(s), name = (int)chance(s, NAMES), r;
+	int node = s->m.n[dir].child[name];
+	const char *text = model_name(name);
+
+	if (chance(s, 4))
+		(void)look_up(s, dir, name);
+	say(s, "remove %d/%s, %d\n", dir, text, node);
+	if (node != ABSENT && S_ISDIR(s->m.n[node].mode)) {
+		r = vfs_rmdir(s->f.v, &root_user, ino_of(s, dir), text);
+		expect(s, "rmdir", r,
+		       model_is_empty(&s->m, node) ? 0 : -ENOTEMPTY);
+	} else {
+		r = vfs_unlink(s->f.v, &root_user, ino_of(s, dir), text);
+		expect(s, "unlink", r, node == ABSENT ? -ENOENT : 0);
+	}
+	if (r == 0)
+		model_leave(&s->m, dir, name);
+}
+
+static void op_rename(struct sim *s)
+{
+	int dir = any_dir(s), name = (int)chance(s, NAMES);
+	int newdir = chance(s, 2) ? dir : any_dir(s);
+	int newname = (int)chance(s, NAMES), r, want = 0;
+	int node = s->m.n[dir].child[name];
+	int there = s->m.n[newdir].child[newname];
+
+	if (node == ABSENT || (dir == newdir && name == newname))
+		return;
+	/* The kernel's checks. */
+	if (S_ISDIR(s->m.n[node].mode) && model_is_below(&s->m, newdir, node))
+		return;
+	if (there != ABSENT &&
+	    S_ISDIR(s->m.n[there].mode) != S_ISDIR(s->m.n[node].mode))
+		return;
+	if (there != ABSENT && S_ISDIR(s->m.n[there].mode) &&
+	    model_is_below(&s->m, dir, there))
+		want = -ENOTEMPTY;
+	if (there != ABSENT && !model_is_empty(&s->m, there))
+		want = -ENOTEMPTY;
+	if (chance(s, 2))
+		(void)look_up(s, dir, name);
+	if (chance(s, 2))
+		(void)look_up(s, newdir, newname);
+	say(s, "rename %d/%s, %d, to %d/%s, %d\n", dir, model_name(name), node,
+	    newdir, model_name(newname), there);
+	r = vfs_rename(s->f.v, &root_user, ino_of(s, dir), model_name(name),
+		       ino_of(s, newdir), model_name(newname), 0);
+	expect(s, "rename", r, want);
+	if (r == 0 && node != there)
+		model_move(&s->m, dir, name, newdir, newname);
+}
+
+static void set_attrs(struct sim *s, int node, unsigned valid)
+{
+	struct node *n = &s->m.n[node];
+	struct remote_sattr set = { .valid = valid };
+	struct vfs_entry e;
+
+	set.mode = chance(s, 01000);
+	set.uid = chance(s, 3);
+	set.gid = chance(s, 3);
+	set.size = chance(s, chance(s, 3) ? 3000 : DATA) *
+		   (uint64_t)(chance(s, 3) > 0);
+	set.mtime = (struct timespec){ (time_t)(1600000000 + s->clock++),
+				       (long)chance(s, 1000000000) };
+	say(s, "set %x of %d: %o %u:%u size %llu mtime %lld\n", valid, node,
+	    set.mode, set.uid, set.gid, (unsigned long long)set.size,
+	    (long long)set.mtime.tv_sec);
+	expect(s, "setattr", vfs_setattr(s->f.v, &root_user, ino_of(s, node),
+					 &set, &e), 0);
+	if (valid & REMOTE_SET_MODE)
+		n->mode = (n->mode & S_IFMT) | set.mode;
+	if (valid & REMOTE_SET_UID)
+		n->uid = set.uid;
+	if (valid & REMOTE_SET_GID)
+		n->gid = set.gid;
+	if (valid & REMOTE_SET_SIZE) {
+		model_resize(n, set.size);
+		n->mtime = e.attr.mtime;
+	}
+	if (valid & REMOTE_SET_MTIME) {
+		n->mtime = set.mtime;
+		n->has_mtime = S_ISDIR(n->mode);
+	}
+	compare_attr(s, node, &e.attr, "setattr");
+}
+
+static void op_setattr(struct sim *s)
+{
+	int node = any_node(s, 0, false);
+	unsigned valid;
+
+	if (node == ABSENT || S_ISLNK(s->m.n[node].mode))
+		return;
+	valid = chance(s, 64) & (REMOTE_SET_MODE | REMOTE_SET_UID |
+				 REMOTE_SET_GID | REMOTE_SET_MTIME);
+	if (S_ISREG(s->m.n[node].mode) && chance(s, 2))
+		valid |= REMOTE_SET_SIZE;
+	if (valid)
+		set_attrs(s, node, valid);
+}
+
+static void op_write(struct sim *s)
+{
+	int node = any_node(s, S_IFREG, false);
+	struct node *n = &s->m.n[node];
+	uint64_t offset = chance(s, 3) ? chance(s, 1000) : chance(s, 5000);
+	uint32_t len = 1 + chance(s, chance(s, 3) ? 100 : 3000);
+	struct vfs_entry e;
+	char data[3000];
+
+	if (node == ABSENT)
+		return;
+	if (chance(s, 2))
+		offset = MIN(n->size, (uint64_t)5000);
+	memset(data, (int)(1 + chance(s, 120)), sizeof(data));
+	say(s, "write %d at %llu, %u bytes of %d\n", node,
+	    (unsigned long long)offset, len, data[0]);
+	expect(s, "write", vfs_write(s->f.v, &root_user, ino_of(s, node),
+				     offset, data, len), 0);
+	memcpy(n->data + offset, data, len);
+	n->size = MAX(n->size, offset + len);
+	if (chance(s, 2)) { /* the kernel tells the time at the end */
+		set_attrs(s, node, REMOTE_SET_MTIME);
+		return;
+	}
+	expect(s, "getattr", vfs_getattr(s->f.v, &root_user, n->ino, &e), 0);
+	n->mtime = e.attr.mtime;
+}
+
+static void op_look(struct sim *s)
+{
+	int node = any_node(s, 0, false);
+
+	if (chance(s, 2))
+		(void)look_up(s, any_dir(s), (int)chance(s, NAMES));
+	else if (chance(s, 2))
+		compare_dir(s, any_dir(s), chance(s, 2));
+	else if (node != ABSENT)
+		compare_node(s, node);
+	if (node != ABSENT && chance(s, 4) == 0)
+		expect(s, "fsync", vfs_fsync(s->f.v, &root_user,
+					     ino_of(s, node)), 0);
+}
+
+/* What is seen by nobody any more. The kernel holds directories of what it
+ * knows. */
+static void op_forget(struct sim *s)
+{
+	int node = 1 + (int)chance(s, NODES - 1);
+	struct node *n = &s->m.n[node];
+
+	if (!n->used || !n->refs)
+		return;
+	for (int k = 0; k < NAMES && S_ISDIR(n->mode); k++)
+		if (n->child[k] != ABSENT && s->m.n[n->child[k]].refs)
+			return;
+	say(s, "forget %d\n", node);
+	vfs_forget(s->f.v, n->ino, n->refs);
+	n->refs = 0;
+	if (!n->nlink)
+		n->used = false;
+}
+
+/* ---- sending, and what goes wrong ---- */
+
+static void op_fault(struct sim *s)
+{
+	static const enum fault_kind kinds[] = {
+		FAULT_LOST, FAULT_LOST, FAULT_LOST_CALL, FAULT_NOT_SENT,
+		FAULT_TIMEOUT, FAULT_DELAY, FAULT_DELAY,
+	};
+	static const enum remote_op ops[] = {
+		REMOTE_CREATE, REMOTE_MKDIR, REMOTE_SYMLINK, REMOTE_MKNOD,
+		REMOTE_REMOVE, REMOTE_RMDIR, REMOTE_RENAME, REMOTE_LINK,
+		REMOTE_WRITE, REMOTE_SETATTR, REMOTE_COMMIT, REMOTE_OPS,
+		REMOTE_LOOKUP, REMOTE_READDIRPLUS,
+	};
+	struct fault_rule rule = {
+		.kind = kinds[chance(s, ARRAY_LEN(kinds))],
+		.op = ops[chance(s, ARRAY_LEN(ops))],
+		.skip = chance(s, 3), .times = 1, .delay_ms = 1,
+	};
+
+	if (chance(s, 200) == 0)
+		rule.kind = FAULT_JUKEBOX;
+	say(s, "fault %d of %d after %u\n", rule.kind, rule.op, rule.skip);
+	(void)fault_add(s->f.fault, &rule);
+	total.faults++;
+	if (chance(s, 3) == 0)
+		remote_mem_restart(s->f.mem);
+}
+
+/* A refusal: what is refused stays, and is sent when asked for again. */
+static void op_refuse(struct sim *s)
+{
+	static const int errors[] = { -ENOSPC, -EACCES, -EDQUOT };
+	static const enum remote_op ops[] = { REMOTE_CREATE, REMOTE_WRITE,
+					      REMOTE_RENAME, REMOTE_MKDIR,
+					      REMOTE_REMOVE, REMOTE_SETATTR };
+	struct fault_rule rule = {
+		.kind = FAULT_ERROR, .error = errors[chance(s, 3)],
+		.op = ops[chance(s, ARRAY_LEN(ops))], .times = 1,
+	};
+
+	say(s, "refuse %d\n", rule.op);
+	(void)fault_add(s->f.fault, &rule);
+	total.faults++;
+}
+
+static void send_everything(struct sim *s)
+{
+	int r = 0;
+
+	say(s, "send all\n");
+	/* Each try ends with what was refused; few are. */
+	for (unsigned k = 0; k < 20; k++) {
+		r = flush_wait(s->f.flush, flush_force(s->f.flush), NULL,
+			       clock_ms() + 20000);
+		if (r == 0 || r == -EAGAIN)
+			break;
+	}
+	expect(s, "send all", r, 0);
+	wback_check(s->f.wback);
+}
+
+static void op_send(struct sim *s)
+{
+	switch (chance(s, 4)) {
+	case 0:
+		send_everything(s);
+		break;
+	case 1:
+		say(s, "pressure\n");
+		flush_pressure(s->f.flush);
+		break;
+	default:
+		say(s, "force\n");
+		(void)flush_force(s->f.flush);
+		break;
+	}
+	if (chance(s, 3) == 0)
+		(void)usleep(chance(s, 300));
+}
+
+/* ---- lives ---- */
+
+static void copy_dir(struct sim *s, const char *from, const char *to)
+{
+	DIR *d = opendir(from);
+	struct dirent *e;
+	char path[900];
+
+	if (!d || mkdir(to, 0700) < 0)
+		bad(s, "cannot copy %s to %s", from, to);
+	while ((e = readdir(d))) {
+		struct stat st;
+		int in, out;
+
+		if (e->d_name[0] == '.')
+			continue;
+		in = openat(dirfd(d), e->d_name, O_RDONLY | O_CLOEXEC);
+		(void)snprintf(path, sizeof(path), "%s/%s", to, e->d_name);
+		out = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+		if (in < 0 || out < 0 || fstat(in, &st) < 0 ||
+		    sendfile(out, in, NULL, (size_t)st.st_size) != st.st_size)
+			bad(s, "cannot copy %s", e->d_name);
+		(void)close(in);
+		(void)close(out);
+	}
+	(void)closedir(d);
+}
+
+static void dir_of(struct sim *s, const char *name, char ret[600])
+{
+	(void)snprintf(ret, 600, "%s/%s", s->f.dir->path, name);
+}
+
+static void remove_tree(const char *path)
+{
+	(void)nftw(path, run_remove, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+static void begin_life(struct sim *s)
+{
+	s->life++;
+	total.mounts++;
+	mount_fs(&s->f);
+	wback_check(s->f.wback);
+}
+
+static void end_life(struct sim *s)
+{
+	unmount_fs(&s->f);
+}
+
+static void die(struct sim *s)
+{
+	char log[600], copy[600], meta[600], old[600];
+	unsigned cache = chance(s, 4);
+
+	say(s, "death; cache %u\n", cache);
+	total.deaths++;
+	dir_of(s, "log", log);
+	dir_of(s, "log.copy", copy);
+	dir_of(s, "meta", meta);
+	dir_of(s, "meta.old", old);
+	/* At this moment: */
+	mutex_lock(&s->f.wback->order);
+	fault_set_away(s->f.fault, true);
+	copy_dir(s, log, copy);
+	mutex_unlock(&s->f.wback->order);
+	/* The rest is only to get rid of it. */
+	remote_retry_give_up(s->f.remote);
+	end_life(s);
+	remove_tree(log);
+	if (rename(copy, log) < 0)
+		bad(s, "cannot rename the copy");
+	if (cache < 2)
+		remove_tree(meta);
+	if (cache == 1 && access(old, F_OK) == 0 && rename(old, meta) < 0)
+		bad(s, "cannot rename the old cache");
+	model_new_life(&s->m, cache < 2);
+	if (chance(s, 4) == 0) {
+		remove_tree(old);
+		if (access(meta, F_OK) == 0)
+			copy_dir(s, meta, old);
+	}
+	begin_life(s);
+}
+
+static void op_life(struct sim *s)
+{
+	bool forget = chance(s, 3) == 0;
+	char meta[600];
+
+	if (chance(s, 3)) {
+		die(s);
+	} else {
+		say(s, "remount%s\n", forget ? " without cache" : "");
+		fault_clear(s->f.fault);
+		end_life(s);
+		dir_of(s, "meta", meta);
+		if (forget)
+			remove_tree(meta);
+		model_new_life(&s->m, forget);
+		begin_life(s);
+	}
+	if (chance(s, 2))
+		compare_all(s);
+}
+
+static void step(struct sim *s, bool refuses)
+{
+	static void (*const ops[])(struct sim *s) = {
+		op_create, op_create, op_create, op_create, op_create,
+		op_remove, op_remove, op_remove, op_rename, op_rename,
+		op_rename, op_link,   op_write,  op_write,  op_write,
+		op_write,  op_setattr, op_setattr, op_look, op_forget,
+		op_forget, op_fault,  op_send,   op_send,
+	};
+
+	total.ops++;
+	if (chance(s, 25) == 0)
+		op_life(s);
+	else if (refuses && chance(s, 12) == 0)
+		op_refuse(s);
+	else
+		ops[chance(s, ARRAY_LEN(ops))](s);
+}
+
+static void run_seed_of(struct sim *s, uint64_t seed, struct run_dir *dir)
+{
+	struct remote_mem_options o = { 0 };
+	unsigned steps;
+	char path[600];
+	bool refuses;
+
+	s->seed = seed;
+	s->rng = seed * 0x9E3779B97F4A7C15u | 1;
+	s->life = 0;
+	s->trace_n = 0;
+	s->trace[0] = 0;
+	for (unsigned k = 0; k < 8; k++)
+		(void)run_random(&s->rng);
+	memset(&s->f, 0, sizeof(s->f));
+	s->f.dir = dir;
+	s->f.back = true;
+	s->f.retry.timeo_ms = 60000;
+	config_init(&s->f.config);
+	s->f.config.delay_ms = 3600 * 1000;
+	s->f.config.log_bytes_max = 8 << 20;
+	s->f.config.write_bytes_max = 1024;
+	s->f.config.ac_ms = chance(s, 4) ? 60000 : 0;
+	s->f.segment_bytes = 320 * 1024;
+	if (chance(s, 4) == 0)
+		o.omit = chance(s, 8);
+	s->f.mem = remote_mem_new(&o);
+	refuses = chance(s, 6) == 0;
+	steps = 20 + chance(s, 40);
+	model_init(&s->m);
+	current = s;
+	begin_life(s);
+	for (unsigned k = 0; k < steps; k++)
+		step(s, refuses);
+	compare_all(s);
+	fault_clear(s->f.fault);
+	send_everything(s);
+	compare_all(s);
+	for (unsigned k = 0; k < 2; k++) {
+		end_life(s);
+		compare_server(s);
+		dir_of(s, "meta", path);
+		remove_tree(path);
+		model_new_life(&s->m, true);
+		begin_life(s);
+		compare_all(s);
+	}
+	end_life(s);
+	current = NULL;
+	remote_mem_free(s->f.mem);
+	config_done(&s->f.config);
+	for (unsigned k = 0; k < 3; k++) {
+		static const char *const names[] = { "meta", "log", "meta.old" };
+
+		dir_of(s, names[k], path);
+		remove_tree(path);
+	}
+	total.seeds++;
+}
+
+int main(int argc, char **argv)
+{
+	const char *one = getenv("SEED"), *many = getenv("SIM_SEEDS");
+	uint64_t from = 1, n = SEEDS_DEFAULT;
+	struct sim *s = calloc(1, sizeof(*s));
+	void *dir;
+
+	if (one && *one) {
+		from = strtoull(one, NULL, 0);
+		n = 1;
+		s->tell = true;
+	} else if (argc > 1 || many) {
+		n = strtoull(argc > 1 ? argv[1] : many, NULL, 0);
+	}
+	if (argc > 2)
+		from = strtoull(argv[2], NULL, 0);
+	if (!s || run_dir_setup(&dir) < 0)
+		return EXIT_FAILURE;
+	(void)atexit(at_exit);
+	for (uint64_t seed = from; seed < from + n; seed++)
+		run_seed_of(s, seed, dir);
+	printf("%llu seeds, 0 failures, %llu operations, %llu mounts, %llu "
+	       "deaths, %llu faults\n",
+	       (unsigned long long)total.seeds, (unsigned long long)total.ops,
+	       (unsigned long long)total.mounts,
+	       (unsigned long long)total.deaths,
+	       (unsigned long long)total.faults);
+	free(s);
+	return run_dir_teardown(&dir) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
