@@ -178,11 +178,13 @@ void wback_refs(struct wback *wb, wback_ref_fn *fn, void *arg)
  * a handle is filled in from what we know. False: that is nothing. */
 static bool complete(struct wback *wb, struct wback_ref *ref) REQUIRES(wb->lock)
 {
-	const struct object *o;
+	const struct object *o = object_find(wb, ref->ino);
 
+	/* As applications see it: a report that tells the server's follows. */
+	if (o)
+		ref->size = o->local & ATTR_SIZE ? o->attr.size : o->ref.size;
 	if (ref->ino == 0 || ref->fh.len > 0)
 		return true;
-	o = object_find(wb, ref->ino);
 	if (!o)
 		return false;
 	if (ref->parent == 0)
@@ -195,7 +197,6 @@ static bool complete(struct wback *wb, struct wback_ref *ref) REQUIRES(wb->lock)
 		ref->fh = o->ref.fh;
 		ref->fsid = o->ref.fsid;
 		ref->fileid = o->ref.fileid;
-		ref->size = o->ref.size;
 		ref->mtime = o->ref.mtime;
 	}
 	return true;

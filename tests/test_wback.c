@@ -833,6 +833,32 @@ static void test_parent_made_in_a_segment_that_went(void **state)
 	expect_nothing_left(t);
 }
 
+/* How large a file is follows from changes that went. */
+static void test_size_from_a_segment_that_went(void **state)
+{
+	struct log_test *t = *state;
+	struct wback_job *jobs[2];
+
+	cut_to(t, 5, 0); /* of 100 */
+	make_file(t, 100, ROOT, "a");
+	write_at(t, 100, 0, "0123456789");
+	fill_segment(t);
+	send_only(t, 99);
+	assert_int_equal(take(t, jobs, 2), 2);
+	write_at(t, 5, 1, "x"); /* its size is 2, not 100 */
+	job_done(t, jobs[1]);
+	write_at(t, 100, 1, "x");
+	assert_int_equal(take(t, &jobs[1], 1), 1);
+	write_at(t, 100, 2, "x"); /* its size is 10 */
+	job_done(t, jobs[0]);
+	job_done(t, jobs[1]);
+	reopen(t);
+	assert_int_equal(view_of(t, 5).attr.size, 2);
+	assert_int_equal(view_of(t, 100).attr.size, 10);
+	expect_sent(t, "STORE 5;STORE 100;");
+	expect_nothing_left(t);
+}
+
 /* The attributes of a directory wait for what is in it: their op is moved back,
  * their record is not. */
 static void test_attributes_of_a_directory_moved_back(void **state)
@@ -992,6 +1018,7 @@ RUN_TESTS(LOG_TEST(test_made_and_removed_is_nothing),
 	  LOG_TEST(test_death_with_a_second_store_waiting),
 	  LOG_TEST(test_changes_merged_across_segments),
 	  LOG_TEST(test_parent_made_in_a_segment_that_went),
+	  LOG_TEST(test_size_from_a_segment_that_went),
 	  LOG_TEST(test_attributes_of_a_directory_moved_back),
 	  LOG_TEST(test_version_to_compare_with),
 	  LOG_TEST(test_bare_reference),
