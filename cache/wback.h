@@ -32,7 +32,7 @@ struct wback_ref {
 	uint32_t nlink;  /* as applications see it before the change */
 	struct handle fh; /* len 0: the server does not know it yet */
 	/* The server's version that the change is based on; with fh only. */
-	uint64_t fsid, fileid, size;
+	uint64_t fsid, fileid, size; /* fileid 0: the version is not known */
 	struct timespec mtime;
 };
 

@@ -106,7 +106,7 @@ struct object *object_get(struct wback *wb, const struct wback_ref *ref)
 		if (o->ref.fh.len == 0 && ref->fh.len > 0) {
 			o->ref = *ref;
 			o->fresh = false;
-			o->base_known = true;
+			o->base_known = ref->fileid != 0;
 		}
 		o->ref.parent = ref->parent;
 		return o;
@@ -118,7 +118,7 @@ struct object *object_get(struct wback *wb, const struct wback_ref *ref)
 	o->attr.mode = ref->mode;
 	o->attr.nlink = ref->nlink;
 	o->fresh = ref->fh.len == 0;
-	o->base_known = !o->fresh;
+	o->base_known = !o->fresh && ref->fileid;
 	o->removed = ref->nlink == 0;
 	o->trunc = o->trunc_sending = TRUNC_NONE;
 	o->sorted = true;

@@ -27,6 +27,11 @@ static void record_make(struct sending *s)
 		.handle = s->fh,
 	};
 
+	if (!s->has_attr) { /* not told: as asked for, for now */
+		i.server_mtime = i.server_ctime = (struct timespec){ 0 };
+		i.flags |= META_CTIME_OURS;
+		i.checked = 0;
+	}
 	/* A directory that was made just now is empty, and we know it. */
 	if (S_ISDIR(job->attr.mode) && !job->again && !s->main->status)
 		i.flags |= META_COMPLETE;
@@ -42,6 +47,8 @@ static void record_object(struct sending *s, struct meta_inode *i)
 	if (s->has_attr) {
 		vfs_merge(s->f->v, i, &s->attr, &s->when, true);
 	} else {
+		/* No version to compare with, view_ref(): ours is another. */
+		i->server_mtime = i->server_ctime = (struct timespec){ 0 };
 		i->flags |= META_CTIME_OURS;
 		i->checked = 0;
 	}

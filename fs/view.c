@@ -110,7 +110,10 @@ struct wback_ref view_ref(const struct meta_inode *i)
 		.nlink = i->attr.nlink,
 		.fh = i->handle,
 		.fsid = i->attr.fsid,
-		.fileid = i->attr.fileid,
+		/* 0: no version to compare with. */
+		.fileid = i->server_mtime.tv_sec || i->server_mtime.tv_nsec ?
+				  i->attr.fileid :
+				  0,
 		.size = i->attr.size,
 		.mtime = i->server_mtime,
 	};
