@@ -424,6 +424,15 @@ static void apply_write(struct wback *wb, const struct rec *r,
 void cancel_unmade(struct wback *wb, struct object *o)
 {
 	o->removed = o->forgotten = true;
+	for (struct touch *x = o->ops.first, *next; x; x = next) {
+		struct op *op = x->op;
+
+		next = x->next;
+		if (op->obj == o)
+			continue;
+		op->replaced = NULL; /* nothing, as it turned out */
+		op_leave(wb, op, T_REPLACED);
+	}
 	cancel_all(wb, o);
 	object_mark(wb, o);
 }

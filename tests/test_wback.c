@@ -812,6 +812,24 @@ static void test_changes_merged_across_segments(void **state)
 	expect_nothing_left(t);
 }
 
+/* What was replaced had been cancelled, in a segment that went. */
+static void test_replaced_was_cancelled_in_a_segment_that_went(void **state)
+{
+	struct log_test *t = *state;
+
+	make_file(t, 100, ROOT, "a");
+	make_file(t, 101, ROOT, "b");
+	fill_segment(t);
+	move_file(t, 101, ROOT, "b", ROOT, "a", 100);
+	wback_forget(t->wb, 100);
+	send_only(t, 99);
+	send_only(t, 101);
+	assert_int_equal(stats_of(t).ops, 1);
+	reopen(t);
+	expect_sent(t, "RENAME 101 b a;");
+	expect_nothing_left(t);
+}
+
 /* A name in a directory that was made in a segment that went. */
 static void test_parent_made_in_a_segment_that_went(void **state)
 {
@@ -1017,6 +1035,7 @@ RUN_TESTS(LOG_TEST(test_made_and_removed_is_nothing),
 	  LOG_TEST(test_death_between_two_lives),
 	  LOG_TEST(test_death_with_a_second_store_waiting),
 	  LOG_TEST(test_changes_merged_across_segments),
+	  LOG_TEST(test_replaced_was_cancelled_in_a_segment_that_went),
 	  LOG_TEST(test_parent_made_in_a_segment_that_went),
 	  LOG_TEST(test_size_from_a_segment_that_went),
 	  LOG_TEST(test_attributes_of_a_directory_moved_back),
