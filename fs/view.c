@@ -91,6 +91,12 @@ static void settle_one(struct vfs *v, const struct wback_view *w)
 		i.attr.ctime = w->attr.ctime;
 	if (w->local & ATTR_MTIME)
 		i.attr.mtime = w->attr.mtime;
+	if (i.checked == 0) { /* the server did not tell what it has now */
+		struct wback_view rest = *w;
+
+		rest.nlink_delta = 0;
+		lay_over(&rest, &i);
+	}
 	i.parent = w->ref.parent;
 	(void)meta_put(v->meta, &i);
 }
