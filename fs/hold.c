@@ -51,11 +51,19 @@ static int find_on_server(struct vfs *v, const struct handle *root,
 	struct remote_call *call =
 		remote_call_new(REMOTE_LOOKUP, root, HOLD_NAME);
 	int r = call ? remote_run(v->remote, call, NULL, 0) : -ENOMEM;
+	struct remote_call *ask = NULL;
 
-	if (r == 0 && (!call->has_attr || !S_ISDIR(call->attr.mode)))
+	if (r == 0 && !call->has_attr) { /* servers may leave them out */
+		ask = remote_call_new(REMOTE_GETATTR, &call->fh_out, NULL);
+		r = ask ? remote_run(v->remote, ask, NULL, 0) : -ENOMEM;
+		if (r == 0)
+			call->attr = ask->attr;
+	}
+	if (r == 0 && !S_ISDIR(call->attr.mode))
 		r = -ENOTDIR;
 	if (r == 0)
 		*ret = call->fh_out;
+	remote_call_unref(ask);
 	remote_call_unref(call);
 	return r;
 }
