@@ -174,19 +174,15 @@ void wback_refs(struct wback *wb, wback_ref_fn *fn, void *arg)
 
 /* ---- changes ---- */
 
-/* Replaying the record must not need more than the log will have: a ref without
- * a handle is filled in from what we know. False: that is nothing. */
+/* Replaying the record must not need more than the log will have: what we know
+ * of @ref is filled in, and the version is the one that the overlay began with.
+ * False: nothing is known. */
 static bool complete(struct wback *wb, struct wback_ref *ref) REQUIRES(wb->lock)
 {
 	const struct object *o = object_find(wb, ref->ino);
 
-	/* As applications see it: a report that tells the server's follows. */
-	if (o)
-		ref->size = o->local & ATTR_SIZE ? o->attr.size : o->ref.size;
-	if (ref->ino == 0 || ref->fh.len > 0)
-		return true;
 	if (!o)
-		return false;
+		return ref->ino == 0 || ref->fh.len > 0;
 	if (ref->parent == 0)
 		ref->parent = o->ref.parent;
 	if (ref->mode == 0)
@@ -196,20 +192,24 @@ static bool complete(struct wback *wb, struct wback_ref *ref) REQUIRES(wb->lock)
 	if (!o->fresh) {
 		ref->fh = o->ref.fh;
 		ref->fsid = o->ref.fsid;
-		ref->fileid = o->ref.fileid;
+		ref->fileid = o->base_known ? o->ref.fileid : 0;
+		ref->size = o->ref.size;
 		ref->mtime = o->ref.mtime;
 	}
 	return true;
 }
 
-static int complete_refs(struct wback *wb, struct rec *r)
+static int complete_rec(struct wback *wb, struct rec *r)
 {
+	const struct object *o;
 	bool ok;
 
 	mutex_lock(&wb->lock);
 	ok = (r->type == REC_MAKE || complete(wb, &r->obj)) &&
 	     complete(wb, &r->dir) && complete(wb, &r->newdir) &&
 	     complete(wb, &r->replaced);
+	o = object_find(wb, r->obj.ino);
+	r->seen_size = o && o->local & ATTR_SIZE ? o->attr.size : SEEN_NONE;
 	mutex_unlock(&wb->lock);
 	return ok ? 0 : -EAGAIN;
 }
@@ -236,7 +236,7 @@ int wback_apply(struct wback *wb, const struct wback_change *ch,
 	int e;
 
 	mutex_lock(&wb->order);
-	e = complete_refs(wb, &r);
+	e = complete_rec(wb, &r);
 	if (e == 0)
 		e = log_append(wb->log, &r, ch->data, false, &seg, &data_at);
 	wb->full = e == -ENOSPC;

@@ -364,6 +364,15 @@ static bool make_carries(const struct object *o)
 	return o->data.n == 0 && !(o->mask & ATTR_SIZE);
 }
 
+/* Only a replay that began behind the change that made it so does not know. */
+static void know_size(struct object *o, const struct rec *r)
+{
+	if (r->seen_size == SEEN_NONE || o->local & ATTR_SIZE)
+		return;
+	o->attr.size = r->seen_size;
+	o->local |= ATTR_SIZE;
+}
+
 static void apply_setattr(struct wback *wb, const struct rec *r,
 			  uint64_t segment)
 {
@@ -374,6 +383,7 @@ static void apply_setattr(struct wback *wb, const struct rec *r,
 	if (is_gone(wb, o, &r->obj))
 		return;
 	o = object_get(wb, &r->obj);
+	know_size(o, r);
 	o->last_seq = r->seq;
 	if (mask & ATTR_SIZE) {
 		resize(wb, o, a.size);
@@ -401,6 +411,7 @@ static void apply_write(struct wback *wb, const struct rec *r,
 	if (is_gone(wb, o, &r->obj))
 		return;
 	o = object_get(wb, &r->obj);
+	know_size(o, r);
 	o->last_seq = r->seq;
 	bytes = o->data.bytes;
 	extents_put(&o->data, &x);

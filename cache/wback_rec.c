@@ -12,8 +12,8 @@
  *          4  length of the contents behind the body (WRITE)
  *   body   by type, in this order:
  *          refs, strings (2 length, bytes, NUL), mask and attributes, numbers
- *   ref    8  ino, 8 parent, 4 mode, 4 nlink, 8 size, 1 length of the handle;
- *          with one: the handle, 8 fsid, 8 fileid, 12 mtime
+ *   ref    8  ino, 8 parent, 4 mode, 4 nlink, 1 length of the handle;
+ *          with one: the handle, 8 fsid, 8 fileid, 8 size, 12 mtime
  *
  * A record is valid if its check is right. The check of contents stands in the
  * body. Both are keyed with random bytes of the log's own, so that neither what
@@ -79,13 +79,13 @@ static void put_ref(struct out *o, const struct wback_ref *r)
 	put_u64(o, r->parent);
 	put_u32(o, r->mode);
 	put_u32(o, r->nlink);
-	put_u64(o, r->size);
 	put_u8(o, r->fh.len);
 	if (!r->fh.len)
 		return;
 	put_bytes(o, r->fh.data, r->fh.len);
 	put_u64(o, r->fsid);
 	put_u64(o, r->fileid);
+	put_u64(o, r->size);
 	put_time(o, &r->mtime);
 }
 
@@ -180,7 +180,6 @@ static void get_ref(struct in *i, struct wback_ref *r)
 	r->parent = get_u64(i);
 	r->mode = get_u32(i);
 	r->nlink = get_u32(i);
-	r->size = get_u64(i);
 	r->fh.len = get_u8(i);
 	if (r->fh.len > HANDLE_BYTES_MAX)
 		i->bad = true;
@@ -189,6 +188,7 @@ static void get_ref(struct in *i, struct wback_ref *r)
 	get_bytes(i, r->fh.data, r->fh.len);
 	r->fsid = get_u64(i);
 	r->fileid = get_u64(i);
+	r->size = get_u64(i);
 	r->mtime = get_time(i);
 }
 
@@ -217,6 +217,7 @@ enum {
 	HAS_DATA = 1 << 4,
 	HAS_ID = 1 << 5,
 	HAS_NEWNAME = 1 << 6,
+	HAS_SEEN = 1 << 7,
 };
 
 static const unsigned parts[REC_TYPES] = {
@@ -224,8 +225,8 @@ static const unsigned parts[REC_TYPES] = {
 	[REC_LINK] = HAS_DIR,
 	[REC_REMOVE] = HAS_DIR,
 	[REC_RENAME] = HAS_DIR | HAS_NEWDIR | HAS_NEWNAME,
-	[REC_SETATTR] = HAS_ATTR,
-	[REC_WRITE] = HAS_DATA,
+	[REC_SETATTR] = HAS_ATTR | HAS_SEEN,
+	[REC_WRITE] = HAS_DATA | HAS_SEEN,
 	[REC_START] = HAS_ID,
 	[REC_DONE] = HAS_ID,
 	[REC_UNDO] = HAS_ID,
@@ -267,6 +268,8 @@ int rec_encode(const struct sip_key *k, const struct rec *r, uint8_t *out)
 		put_string(&o, r->target);
 	if (has & HAS_ATTR)
 		put_attr(&o, r);
+	if (has & HAS_SEEN)
+		put_u64(&o, r->seen_size);
 	if (has & HAS_DATA) {
 		put_u64(&o, r->offset);
 		put_u64(&o, r->data_check);
@@ -329,6 +332,8 @@ int rec_decode(const struct sip_key *k, const uint8_t *data, size_t size,
 		r->target = get_string(&i);
 	if (has & HAS_ATTR)
 		get_attr(&i, r);
+	if (has & HAS_SEEN)
+		r->seen_size = get_u64(&i);
 	if (has & HAS_DATA) {
 		r->offset = get_u64(&i);
 		r->data_check = get_u64(&i);

@@ -38,6 +38,9 @@ struct rec {
 	unsigned mask;
 	struct attr attr;
 	struct timespec now;
+	/* SETATTR, WRITE: the size that applications saw before, if it was not
+	 * the version's; else SEEN_NONE. */
+	uint64_t seen_size;
 	uint64_t offset;
 	uint32_t len; /* of the contents behind the record */
 	uint64_t data_check;
@@ -45,6 +48,8 @@ struct rec {
 	int error;
 	int64_t when;
 };
+
+#define SEEN_NONE UINT64_MAX
 
 enum {
 	REC_HEAD_BYTES = 32,

@@ -851,6 +851,29 @@ static void test_parent_made_in_a_segment_that_went(void **state)
 	expect_nothing_left(t);
 }
 
+/* What is removed then is compared with the server's version, not with what was
+ * to be stored. */
+static void test_version_from_a_segment_that_went(void **state)
+{
+	struct log_test *t = *state;
+	struct wback_job *job;
+
+	link_to(t, 5, ROOT, "b");
+	write_at(t, 5, 500, "x");
+	fill_segment(t);
+	remove_file(t, 5, ROOT, "a");
+	remove_file(t, 5, ROOT, "b");
+	send_only(t, 99);
+	send_only(t, 5); /* the link */
+	send_only(t, 5); /* the first removal */
+	reopen(t);
+	assert_int_equal(take(t, &job, 1), 1);
+	assert_int_equal(job->kind, JOB_REMOVE);
+	assert_int_equal(job->obj.size, 100);
+	job_done(t, job);
+	expect_nothing_left(t);
+}
+
 /* How large a file is follows from changes that went. */
 static void test_size_from_a_segment_that_went(void **state)
 {
@@ -1037,6 +1060,7 @@ RUN_TESTS(LOG_TEST(test_made_and_removed_is_nothing),
 	  LOG_TEST(test_changes_merged_across_segments),
 	  LOG_TEST(test_replaced_was_cancelled_in_a_segment_that_went),
 	  LOG_TEST(test_parent_made_in_a_segment_that_went),
+	  LOG_TEST(test_version_from_a_segment_that_went),
 	  LOG_TEST(test_size_from_a_segment_that_went),
 	  LOG_TEST(test_attributes_of_a_directory_moved_back),
 	  LOG_TEST(test_version_to_compare_with),

@@ -50,6 +50,7 @@ static struct rec a_rec(enum rec_type type, uint64_t seed)
 	};
 	r.now = (struct timespec){ 1700000000, 5 };
 	r.offset = run_random(&seed);
+	r.seen_size = run_random(&seed);
 	r.len = type == REC_WRITE ? 4096 : 0;
 	r.data_check = run_random(&seed);
 	r.id = run_random(&seed);
