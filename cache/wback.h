@@ -184,8 +184,8 @@ struct wback_job {
 	bool store_follows;  /* MAKE of a regular file: a STORE sets its mtime */
 	struct timespec verifier; /* MAKE: the mtime to create it with: unique if
 				   * store_follows; the same when sent again */
-	bool ours;           /* obj has no version that it could be compared to:
-			      * no conflict to look for */
+	bool ours;           /* obj, or what is replaced, has no version that it
+			      * could be compared to: no conflict to look for */
 	bool again;          /* was sent before and no reply is known */
 	struct op *op;       /* private */
 	void *sources;       /* private: keeps the contents readable */

@@ -168,8 +168,11 @@ static bool unlink_object(struct wback *wb, struct object *o,
 	o->removed = true;
 	o->mask = 0;
 	wb->data_bytes -= o->data.bytes; /* not to be sent any more */
-	if (o->store)
+	if (o->store) {
+		/* It may have been done, before a crash. */
+		o->base_known &= !o->store->again;
 		op_cancel(wb, o->store);
+	}
 	if (!can_cancel(o))
 		return true;
 	cancel_all(wb, o);

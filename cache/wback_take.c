@@ -46,7 +46,7 @@ static struct wback_job *make_job(struct op *op)
 	job->obj = o->ref;
 	job->attr = o->attr;
 	job->trunc = TRUNC_NONE;
-	job->ours = !o->base_known;
+	job->ours = !(op->replaced ? op->replaced : o)->base_known;
 	job->again = op->again;
 	job->verifier = op->verifier;
 	job->store_follows = op->store_follows;
