@@ -146,7 +146,7 @@ static bool is_newer(const struct attr *a, const struct meta_inode *d)
 
 int burst_end(struct flush *f, uint64_t dir, bool has_attr,
 	      const struct attr *post, const struct remote_pre *pre,
-	      const struct moment *when, struct meta_inode *ret)
+	      const struct moment *when, int links, struct meta_inode *ret)
 {
 	struct burst *b = *find(f, dir);
 	struct meta_inode d;
@@ -168,7 +168,10 @@ int burst_end(struct flush *f, uint64_t dir, bool has_attr,
 		if (!has_attr) {
 			d.checked = 0; /* not told: ask before it is used */
 		} else if (is_newer(post, &d)) {
+			uint32_t nlink = d.attr.nlink;
+
 			d.attr = *post;
+			d.attr.nlink = nlink;
 			d.server_mtime = post->mtime;
 			d.server_ctime = post->ctime;
 			d.checked = when->stamp;
@@ -180,6 +183,8 @@ int burst_end(struct flush *f, uint64_t dir, bool has_attr,
 			d.flags |= META_RELIST;
 			d.checked = b->checked;
 		}
+		/* The reply may count what else is on its way, or not. */
+		d.attr.nlink = (uint32_t)((int)d.attr.nlink + links);
 		r = meta_put(f->v->meta, &d);
 		*ret = d;
 	}

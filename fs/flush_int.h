@@ -118,10 +118,11 @@ void store_lost(struct sending *s);
 void burst_begin(struct flush *f, uint64_t dir);
 /* It was not, or there is no answer. */
 void burst_cancel(struct flush *f, uint64_t dir);
-/* In a bracket: the reply to it; the directory's record is brought up to it. */
+/* In a bracket: the reply to it; the directory's record is brought up to it.
+ * @links: subdirectories that came by it, or went. */
 int burst_end(struct flush *f, uint64_t dir, bool has_attr,
 	      const struct attr *post, const struct remote_pre *pre,
-	      const struct moment *when, struct meta_inode *ret);
+	      const struct moment *when, int links, struct meta_inode *ret);
 
 /* ---- flush_record.c ---- */
 

@@ -4,13 +4,21 @@
  */
 #include "flush_int.h"
 
-static int record_dir(struct sending *s)
+/* @links: as for burst_end(). */
+static int record_dir(struct sending *s, int links)
 {
 	const struct remote_call *call = s->main;
 	struct meta_inode ignored;
 
 	return burst_end(s->f, s->job->dir.ino, call->has_dir_attr,
-			 &call->dir_attr, &call->pre, &s->when, &ignored);
+			 &call->dir_attr, &call->pre, &s->when, links,
+			 &ignored);
+}
+
+/* 1 for a directory. */
+static int is_dir(const struct wback_ref *ref)
+{
+	return ref->ino && S_ISDIR(ref->mode);
 }
 
 static void record_make(struct sending *s)
@@ -35,7 +43,7 @@ static void record_make(struct sending *s)
 	/* A directory that was made just now is empty, and we know it. */
 	if (S_ISDIR(job->attr.mode) && !job->again && !s->main->status)
 		i.flags |= META_COMPLETE;
-	(void)record_dir(s);
+	(void)record_dir(s, is_dir(&job->obj));
 	if (meta_put(v->meta, &i) == 0 &&
 	    meta_get(v->meta, job->dir.ino, &d) == 0)
 		(void)vfs_name_set(v, &d, job->name, &i);
@@ -60,7 +68,7 @@ static void record_link(struct sending *s)
 	const struct wback_job *job = s->job;
 	struct meta_inode d, i;
 
-	(void)record_dir(s);
+	(void)record_dir(s, 0);
 	if (meta_get(v->meta, job->obj.ino, &i) < 0)
 		return;
 	if (!s->has_attr)
@@ -92,9 +100,12 @@ static void record_remove(struct sending *s)
 	struct meta_inode d;
 
 	if (s->in_burst)
-		(void)record_dir(s);
-	if (meta_get(v->meta, job->dir.ino, &d) == 0)
+		(void)record_dir(s, 0);
+	if (meta_get(v->meta, job->dir.ino, &d) == 0) {
+		d.attr.nlink -= (uint32_t)is_dir(&job->obj);
+		(void)meta_put(v->meta, &d);
 		(void)vfs_name_unset(v, &d, job->name);
+	}
 	(void)record_unlinked(v, job->obj.ino, s->held);
 	if (s->held)
 		stats_add(&v->stats->held, 1);
@@ -107,10 +118,14 @@ static void record_rename(struct sending *s)
 	const struct remote_call *call = s->main;
 	struct meta_inode d, i;
 
-	(void)record_dir(s);
+	if (job->dir.ino == job->newdir.ino)
+		(void)record_dir(s, -is_dir(&job->replaced));
+	else
+		(void)record_dir(s, -is_dir(&job->obj));
 	if (job->dir.ino != job->newdir.ino)
 		(void)burst_end(s->f, job->newdir.ino, call->has_dir2_attr,
-				&call->dir2_attr, &call->pre2, &s->when, &d);
+				&call->dir2_attr, &call->pre2, &s->when,
+				is_dir(&job->obj) - is_dir(&job->replaced), &d);
 	if (meta_get(v->meta, job->dir.ino, &d) == 0)
 		(void)vfs_name_unset(v, &d, job->name);
 	if (meta_get(v->meta, job->obj.ino, &i) == 0) {

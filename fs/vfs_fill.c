@@ -70,6 +70,10 @@ void vfs_merge(struct vfs *v, struct meta_inode *i, const struct attr *a,
 	}
 	i->flags &= ~(unsigned)META_CTIME_OURS;
 	i->checked = when->stamp;
+	/* A link that is on its way may count on the server by now: it is
+	 * counted here when its reply is recorded. */
+	if (!ours && i->attr.nlink != seen.nlink && view_is_pending(v, i->ino))
+		i->attr.nlink = seen.nlink;
 	if (v->times && times_pending(v->times, i->ino, &mtime))
 		i->attr.mtime = mtime;
 	if (i->flags & META_REMOVED)
