@@ -768,39 +768,59 @@ static void end_life(struct sim *s)
 	unmount_fs(&s->f);
 }
 
+/* What is on the disk when the process dies at this moment. The cache is never
+ * newer than the log: it commits later. */
+static void snapshot(struct sim *s, const char *log, const char *meta)
+{
+	char from[600];
+
+	(void)meta_sync(s->f.meta);
+	meta_begin(s->f.meta);
+	mutex_lock(&s->f.wback->order);
+	fault_clear(s->f.fault); /* a delayed one would get through */
+	fault_set_away(s->f.fault, true);
+	dir_of(s, "log", from);
+	copy_dir(s, from, log);
+	dir_of(s, "meta", from);
+	copy_dir(s, from, meta);
+	mutex_unlock(&s->f.wback->order);
+	meta_end(s->f.meta);
+}
+
+static void move_dir(struct sim *s, const char *from, const char *to)
+{
+	remove_tree(to);
+	if (rename(from, to) < 0)
+		bad(s, "cannot rename %s", from);
+}
+
 static void die(struct sim *s)
 {
-	char log[600], copy[600], meta[600], old[600];
+	char log[600], log_copy[600], meta[600], meta_copy[600], old[600];
 	unsigned cache = chance(s, 4);
 
 	say(s, "death; cache %u\n", cache);
 	total.deaths++;
 	dir_of(s, "log", log);
-	dir_of(s, "log.copy", copy);
+	dir_of(s, "log.copy", log_copy);
 	dir_of(s, "meta", meta);
+	dir_of(s, "meta.copy", meta_copy);
 	dir_of(s, "meta.old", old);
-	/* At this moment: */
-	mutex_lock(&s->f.wback->order);
-	fault_clear(s->f.fault); /* a delayed one would get through */
-	fault_set_away(s->f.fault, true);
-	copy_dir(s, log, copy);
-	mutex_unlock(&s->f.wback->order);
+	snapshot(s, log_copy, meta_copy);
 	/* The rest is only to get rid of it. */
 	remote_retry_give_up(s->f.remote);
 	end_life(s);
-	remove_tree(log);
-	if (rename(copy, log) < 0)
-		bad(s, "cannot rename the copy");
-	if (cache < 2)
-		remove_tree(meta);
-	if (cache == 1 && access(old, F_OK) == 0 && rename(old, meta) < 0)
-		bad(s, "cannot rename the old cache");
+	move_dir(s, log_copy, log);
+	remove_tree(meta);
+	if (cache == 0)
+		remove_tree(meta_copy);
+	else if (cache > 1 || access(old, F_OK) != 0)
+		move_dir(s, meta_copy, meta);
+	else
+		move_dir(s, old, meta);
+	if (cache == 1 && access(meta_copy, F_OK) == 0)
+		move_dir(s, meta_copy, old); /* for another time */
 	model_new_life(&s->m, cache < 2 || s->sparing);
-	if (chance(s, 4) == 0) {
-		remove_tree(old);
-		if (access(meta, F_OK) == 0)
-			copy_dir(s, meta, old);
-	}
 	begin_life(s);
 }
 
