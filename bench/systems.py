@@ -41,9 +41,10 @@ def run(*args, **kw):
 
 
 class Testbed:
-    def __init__(self, build, scratch):
+    def __init__(self, build, scratch, memfs=None):
         self.build = build
         self.scratch = scratch
+        self.memfs = memfs      # the program memfs_ll of libfuse's examples
         self.server = None
 
     def path(self, *parts):
@@ -91,8 +92,11 @@ class Relay:
     def delay(self, one_way_ms):
         self.ctl("delay", str(one_way_ms))
 
+    def counts(self):
+        return json.loads(self.ctl("counts"))
+
     def calls(self):
-        return json.loads(self.ctl("counts"))["total"]
+        return self.counts()["total"]
 
     def stop(self):
         self.proc.terminate()
@@ -139,6 +143,53 @@ class Local:
 
     def fuse_requests(self):
         return None
+
+    drains = False          # what it was told reaches the server later
+
+    def drain(self):
+        """All that was changed is on the server, where that is later."""
+
+
+class Tmpfs(Local):
+    """The kernel's filesystem in memory: what the kernel's part costs."""
+    title = "tmpfs"
+
+    def up(self):
+        os.makedirs(self.workdir())
+        run("mount", "-t", "tmpfs", "bench", self.workdir())
+
+    def down(self):
+        if os.path.ismount(self.workdir()):
+            run("umount", self.workdir())
+
+
+class Memfs(Local):
+    """Memory behind FUSE, and nothing else: what FUSE costs. With these
+    options the example is at its fastest."""
+    title = "in-memory FUSE filesystem (libfuse's memfs_ll)"
+
+    @staticmethod
+    def why_not(bed):
+        if not bed.memfs:
+            return "not named with --memfs"
+        return None if os.access(bed.memfs, os.X_OK) else \
+            "%s is no program" % bed.memfs
+
+    def up(self):
+        os.makedirs(self.workdir())
+        self.proc = subprocess.Popen(
+            [self.bed.memfs, "-f", "-o", "writeback_cache,no_timeout",
+             self.workdir()], stdin=subprocess.DEVNULL)
+        for _ in range(100):
+            if os.path.ismount(self.workdir()):
+                return
+            time.sleep(0.05)
+        raise Failure("%s did not mount" % self.bed.memfs)
+
+    def down(self):
+        if os.path.ismount(self.workdir()):
+            run("umount", self.workdir())
+            self.proc.wait()
 
 
 class Networked(Local):
@@ -196,8 +247,12 @@ class Networked(Local):
 
 
 class Nfsrootfs(Networked):
-    """nfsrootfs, working on the server's tree, nothing forgotten."""
-    title = "nfsrootfs, server's tree, warm"
+    """nfsrootfs with its cache kept, working on the server's tree, changes
+    written back: acknowledged here, sent later. Here by drain() only, so that
+    what the program waits for and what is sent are measured apart."""
+    title = "nfsrootfs, server's tree, write-back"
+    drains = True
+    OPTIONS = "notmp,delay=3600"
 
     @staticmethod
     def why_not(bed):
@@ -215,11 +270,8 @@ class Nfsrootfs(Networked):
         run(self.program(), "mount", "127.0.0.1:/" + self.name,
             self.mountpoint, "-o", "port=%s,mountport=%s,cachedir=%s,%s" %
             (self.relay.port, self.relay.mountport, self.cachedir(),
-             self.tmp_option()))
+             self.OPTIONS))
         self.daemon = self.status()["pid"]
-
-    def tmp_option(self):
-        return "notmp"
 
     def unmount(self):
         # A process that makes itself a mount namespace just now has a copy
@@ -241,10 +293,13 @@ class Nfsrootfs(Networked):
     def fuse_requests(self):
         return self.status()["fuse"]["total"]
 
+    def drain(self):
+        run(self.program(), "sync", self.mountpoint)
+
 
 class NfsrootfsCold(Nfsrootfs):
     """The same with an empty cache before every phase."""
-    title = "nfsrootfs, server's tree, cold"
+    title = "nfsrootfs, server's tree, write-back, cold"
 
     def before_phase(self):
         self.unmount()
@@ -254,13 +309,19 @@ class NfsrootfsCold(Nfsrootfs):
         self.mounted = True
 
 
+class NfsrootfsThrough(Nfsrootfs):
+    """Every change waits for the server."""
+    title = "nfsrootfs, server's tree, write-through"
+    drains = False
+    OPTIONS = "notmp,through=/"
+
+
 class NfsrootfsTmp(Nfsrootfs):
     """nfsrootfs, working in a tmp area."""
     title = "nfsrootfs, tmp area"
+    drains = False
     AREA = "/var/tmp/portage"
-
-    def tmp_option(self):
-        return "tmp=" + self.AREA
+    OPTIONS = "tmp=" + AREA
 
     def workdir(self):
         return self.mountpoint + self.AREA
@@ -311,10 +372,13 @@ class Kernel(Networked):
 
 
 SYSTEMS = {
+    "tmpfs": Tmpfs,
+    "memfs": Memfs,
     "local": Local,
     "tmp": NfsrootfsTmp,
-    "server-cold": NfsrootfsCold,
-    "server-warm": Nfsrootfs,
+    "back": Nfsrootfs,
+    "back-cold": NfsrootfsCold,
+    "through": NfsrootfsThrough,
     "plain": Plain,
     "kernel": Kernel,
 }
