@@ -18,9 +18,11 @@ KERNEL_RPCS = {"unpack": ("entries", 6.0), "find": ("entries", 0.6),
                "read": ("files", 4.2), "clean": ("entries", 1.6)}
 COMPUTED = "computed"
 
-COLOURS = {"local": "#7f7f7f", "tmp": "#56b4e9", "server-warm": "#0072b2",
-           "server-cold": "#009e73", "plain": "#d55e00", "kernel": "#cc79a7",
-           COMPUTED: "#e8b9d2"}
+# (a bar, the part of it that is sent afterwards)
+COLOURS = {"memfs": ("#b0b0b0",), "local": ("#7f7f7f",), "tmp": ("#56b4e9",),
+           "back": ("#0072b2", "#a6cbe3"), "back-cold": ("#009e73", "#a3dac9"),
+           "through": ("#e69f00",), "plain": ("#d55e00",),
+           "kernel": ("#cc79a7",), COMPUTED: ("#e8b9d2",)}
 
 
 def title(name):
@@ -51,7 +53,7 @@ class Medians:
     def of(self, what, system, rtt, phase):
         """The median, or None when nothing was counted."""
         values = [row[what] for row in self.cells.get((system, rtt, phase), [])
-                  if row[what] is not None]
+                  if row.get(what) is not None]
         return statistics.median(values) if values else None
 
     def extrapolated(self, system, rtt, phase):
@@ -70,12 +72,15 @@ class Medians:
 
 def write_csv(path, rows):
     names = ["system", "rtt_ms", "phase", "rep", "seconds", "rpcs", "fuse",
-             "done", "of"]
+             "done", "of", "drain", "drain_rpcs", "drain_objects", "changes"]
     with open(path, "w", newline="") as f:
         out = csv.DictWriter(f, names)
         out.writeheader()
         for row in rows:
-            out.writerow(dict(row, seconds="%.4f" % row["seconds"]))
+            row = dict(row, seconds="%.4f" % row["seconds"])
+            if "drain" in row:
+                row["drain"] = "%.4f" % row["drain"]
+            out.writerow(row)
 
 
 def machine():
@@ -85,13 +90,19 @@ def machine():
     return "%d x %s, Linux %s" % (os.cpu_count(), model, platform.release())
 
 
+# Phases that change much: what is sent after the others is next to nothing.
+CHANGING = ["unpack", "compile", "clean"]
+
+
 def cell(medians, system, rtt, phase):
     seconds = medians.of("seconds", system, rtt, phase)
     partial = medians.extrapolated(system, rtt, phase)
     if seconds is None:
         return ""
     if partial is None:
-        return number(seconds)
+        drain = medians.of("drain", system, rtt, phase)
+        return number(seconds) if drain is None or phase not in CHANGING \
+            else "%s + %s" % (number(seconds), number(drain))
     done, total = partial
     if math.isinf(seconds):
         return "(none of %d done)" % total
@@ -117,6 +128,8 @@ def markdown(medians, phases, reps):
         "runs interleaved." % ("{:,}".format(a.entries), a.bytes // 10 ** 6,
                                reps)
     yield "(K of N): ended early, extrapolated from K of N entries."
+    yield "A + B: the commands took A; then it took B to send what they had " \
+        "changed, which nobody waits for."
     yield "Walking to the work directory and reading the counter are counted, " \
         "too: up to 4 FUSE requests and 1 RPC."
     yield "*Computed*: the RPCs the kernel's client was counted to need, one " \
@@ -135,7 +148,9 @@ def markdown(medians, phases, reps):
                 [number(medians.computed(rtt, p)) for p in phases])
         yield from table(["system"] + phases, lines)
         yield ""
-        yield "**Round-trip time %g ms, RPCs / FUSE requests**" % rtt
+        yield from drain_table(medians, rtt)
+        yield "**Round-trip time %g ms, RPCs / FUSE requests** (RPCs while " \
+            "the command ran)" % rtt
         yield ""
 
         def counts(s, p):
@@ -147,33 +162,101 @@ def markdown(medians, phases, reps):
                           for s in medians.systems if SYSTEMS[s].networked])
 
 
+def drain_table(medians, rtt):
+    """Write-back: what was changed, and what sending it took."""
+    lines = []
+    for s in medians.systems:
+        for phase in CHANGING + ["unsent"]:
+            drain, rpcs, objects = [
+                medians.of(what, s, rtt, phase)
+                for what in ("drain", "drain_rpcs", "drain_objects")]
+            if not SYSTEMS[s].drains or drain is None:
+                continue
+            lines.append([
+                title(s),
+                "clean, before it was sent" if phase == "unsent" else phase,
+                number(medians.of("seconds", s, rtt, phase)), number(drain),
+                "{:,.0f}".format(objects), "{:,.0f}".format(rpcs),
+                "%.2f" % (rpcs / objects) if objects > 1 else ""])
+    if not lines:
+        return
+    yield "**Round-trip time %g ms, what was sent afterwards**" % rtt
+    yield ""
+    yield from table(["system", "phase", "command, s", "drain, s",
+                      "files and directories", "RPCs", "RPCs each"], lines)
+    changes = [medians.of("changes", s, rtt, "unsent") for s in medians.systems]
+    yield ""
+    yield "Of the tree that was unpacked and removed before it was sent, " \
+        "%d RPCs changed something on the server." % \
+        max(c for c in changes if c is not None)
+    yield ""
+
+
+class Bars:
+    """gnuplot's data of one system's bars in one panel."""
+
+    def __init__(self, bottom):
+        self.bottom = bottom
+        self.boxes = {"now": [], "later": []}
+        self.labels = []
+
+    def box(self, kind, left, right, low, high):
+        self.boxes[kind].append("%f %f %f %f %f %f" % (
+            (left + right) / 2, low, left, right, low, high))
+
+    def label(self, text, x, y, lines=1):
+        self.labels.append('set label "%s" at %f,%f center offset 0,%g '
+                           'font ",8" tc "#333333" front' %
+                           (text, x, y, 0.45 + 0.75 * (lines - 1)))
+
+    def add(self, left, right, seconds, drain):
+        top = max(seconds, self.bottom * 1.05)
+        middle = (left + right) / 2
+        self.box("now", left, right, self.bottom, top)
+        if not drain:
+            self.label(number(seconds), middle, top)
+            return
+        self.box("later", left, right, top, top + drain)
+        # Above its part where that is high enough, else one above the other.
+        if drain > 0.7 * top:
+            self.label(number(seconds), middle, top)
+            self.label("+" + number(drain), middle, top + drain)
+        else:
+            self.label("%s\\n+%s" % (number(seconds), number(drain)), middle,
+                       top + drain, 2)
+
+
 def panel(medians, rtt, phases, bottom, top):
     """gnuplot commands for the bars of one round-trip time."""
-    bars = list(medians.systems) + ([COMPUTED] if medians.rtts[-1] else [])
+    bars = [s for s in medians.systems if s in COLOURS] + \
+        ([COMPUTED] if medians.rtts[-1] else [])
     width = 0.84 / len(bars)
     labels, plots, blocks = [], [], []
     for i, system in enumerate(bars):
-        lines = []
+        data = Bars(bottom)
         for x, phase in enumerate(phases):
             seconds = medians.computed(rtt, phase) if system == COMPUTED \
                 else medians.of("seconds", system, rtt, phase)
             if seconds is None or math.isinf(seconds):
                 continue
             left = x - 0.42 + i * width
-            lines.append("%f %f %f %f %f %f" % (
-                left + width / 2, bottom, left + 0.01, left + width - 0.01,
-                bottom, max(seconds, bottom * 1.05)))
-            labels.append('set label "%s" at %f,%f center offset 0,0.45 '
-                          'font ",8" tc "#444444"' % (
-                              number(seconds), left + width / 2, seconds))
-        if not lines:
-            continue
-        name = "$bars_%d" % len(blocks)
-        blocks.append("%s << EOD\n%s\nEOD" % (name, "\n".join(lines)))
-        fill = "fs pattern 4" if system == COMPUTED else "fs solid 0.9 noborder"
-        plots.append('%s using 1:2:3:4:5:6 with boxxyerror %s lc rgb "%s" '
-                     'title "%s"' % (name, fill, COLOURS[system],
-                                     title(system)))
+            data.add(left + 0.01, left + width - 0.01, seconds,
+                     medians.of("drain", system, rtt, phase)
+                     if phase in CHANGING else None)
+        labels += data.labels
+        for kind, colour in zip(data.boxes, COLOURS[system]):
+            if not data.boxes[kind]:
+                continue
+            name = "$bars_%d" % len(blocks)
+            blocks.append("%s << EOD\n%s\nEOD" %
+                          (name, "\n".join(data.boxes[kind])))
+            fill = "fs pattern 4" if system == COMPUTED else \
+                "fs solid 0.9 noborder" if kind == "now" else \
+                "fs solid 1 noborder"
+            plots.append('%s using 1:2:3:4:5:6 with boxxyerror %s lc rgb "%s" '
+                         '%s' % (name, fill, colour, 'title "%s"' %
+                                 title(system) if kind == "now" else
+                                 'title "the same: sent afterwards"'))
     return "\n".join(
         ["unset label"] + blocks + labels +
         ['set title "round-trip time %g ms" font ",12" offset 0,-0.5' % rtt,
@@ -183,7 +266,7 @@ def panel(medians, rtt, phases, bottom, top):
 
 def gnuplot(medians, phases, path):
     seen = [medians.of("seconds", s, r, p) for s in medians.systems
-            for r in medians.rtts for p in phases]
+            if s in COLOURS for r in medians.rtts for p in phases]
     seen += [medians.computed(r, p) for r in medians.rtts for p in phases]
     seen = [s for s in seen if s and not math.isinf(s)]
     bottom = 10 ** math.floor(math.log10(min(seen)))
@@ -204,7 +287,7 @@ set tics nomirror textcolor rgb "#222222"
 set lmargin 9
 set rmargin 2
 set multiplot layout %d,1 margins 0.065,0.985,%g,%g spacing 0,%g
-set key outside top center horizontal font ",10" samplen 1.5 width -1
+set key outside top center horizontal font ",10" samplen 1.5 width -1 noenhanced
 """ % (height, path, len(phases) - 0.5, tics, len(medians.rtts),
        40 / height, 1 - 95 / height, 62 / height)
     for i, rtt in enumerate(sorted(medians.rtts, reverse=True)):

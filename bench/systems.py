@@ -16,8 +16,9 @@ import subprocess
 import sys
 import time
 
-# None of the commands that set a system up or down needs as long as this.
-COMMAND_SECONDS_MAX = 120
+# None of the commands that set a system up or down, or drain it, needs as long
+# as this.
+COMMAND_SECONDS_MAX = 300
 BENCH = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -71,6 +72,11 @@ class Testbed:
             self.server = None
 
 
+# The procedures that change something.
+CHANGES = ["SETATTR", "WRITE", "CREATE", "MKDIR", "SYMLINK", "MKNOD", "REMOVE",
+           "RMDIR", "RENAME", "LINK"]
+
+
 class Relay:
     def __init__(self, bed, name):
         self.program = bed.tool("bench/relay")
@@ -104,9 +110,11 @@ class Relay:
 
 
 class Local:
-    """A directory of the local disk: the floor."""
+    """A directory of the local disk."""
     networked = False
     limited = False         # stop a phase after a time and extrapolate
+    symlinks = True
+    drains = False          # what it was told reaches the server later
     title = "local disk"
 
     def __init__(self, bed, name):
@@ -144,10 +152,12 @@ class Local:
     def fuse_requests(self):
         return None
 
-    drains = False          # what it was told reaches the server later
-
     def drain(self):
         """All that was changed is on the server, where that is later."""
+
+    def pending(self):
+        """Files and directories that the server does not have as they are."""
+        return 0
 
 
 class Tmpfs(Local):
@@ -167,6 +177,7 @@ class Memfs(Local):
     """Memory behind FUSE, and nothing else: what FUSE costs. With these
     options the example is at its fastest."""
     title = "in-memory FUSE filesystem (libfuse's memfs_ll)"
+    symlinks = False        # it cannot
 
     @staticmethod
     def why_not(bed):
@@ -245,6 +256,10 @@ class Networked(Local):
     def rpcs(self):
         return self.relay.calls()
 
+    def changes(self):
+        counts = self.relay.counts()
+        return sum(counts[name] for name in CHANGES)
+
 
 class Nfsrootfs(Networked):
     """nfsrootfs with its cache kept, working on the server's tree, changes
@@ -295,6 +310,9 @@ class Nfsrootfs(Networked):
 
     def drain(self):
         run(self.program(), "sync", self.mountpoint)
+
+    def pending(self):
+        return self.status()["log"]["inodes"]
 
 
 class NfsrootfsCold(Nfsrootfs):
