@@ -213,17 +213,13 @@ class Bars:
         top = max(seconds, self.bottom * 1.05)
         middle = (left + right) / 2
         self.box("now", left, right, self.bottom, top)
-        if not drain:
-            self.label(number(seconds), middle, top)
-            return
-        self.box("later", left, right, top, top + drain)
-        # Above its part where that is high enough, else one above the other.
-        if drain > 0.7 * top:
-            self.label(number(seconds), middle, top)
-            self.label("+" + number(drain), middle, top + drain)
-        else:
-            self.label("%s\\n+%s" % (number(seconds), number(drain)), middle,
+        if drain:
+            self.box("later", left, right, top, top + drain)
+        if drain and drain > 0.05 * top:    # else it cannot be seen
+            self.label("%s\\n+%.2g" % (number(seconds), drain), middle,
                        top + drain, 2)
+        else:
+            self.label(number(seconds), middle, top)
 
 
 def panel(medians, rtt, phases, bottom, top):
@@ -271,7 +267,7 @@ def gnuplot(medians, phases, path):
     seen = [s for s in seen if s and not math.isinf(s)]
     bottom = 10 ** math.floor(math.log10(min(seen)))
     top = 10 ** math.ceil(math.log10(max(seen) * 1.6))
-    height = 330 * len(medians.rtts) + 70
+    height = 330 * len(medians.rtts) + 85
     tics = ", ".join('"%s" %d' % (p, i) for i, p in enumerate(phases))
     script = """
 set terminal svg size 1150,%d font "Helvetica,11" background "white" dynamic
@@ -289,7 +285,7 @@ set rmargin 2
 set multiplot layout %d,1 margins 0.065,0.985,%g,%g spacing 0,%g
 set key outside top center horizontal font ",10" samplen 1.5 width -1 noenhanced
 """ % (height, path, len(phases) - 0.5, tics, len(medians.rtts),
-       40 / height, 1 - 95 / height, 62 / height)
+       40 / height, 1 - 110 / height, 62 / height)
     for i, rtt in enumerate(sorted(medians.rtts, reverse=True)):
         script += panel(medians, rtt, phases, bottom, top) + "\n"
         script += "unset key\n"
