@@ -29,7 +29,8 @@ struct wback_ref {
 	uint64_t ino;    /* 0: none */
 	uint64_t parent; /* the directory where it is, or was last seen */
 	uint32_t mode;   /* the type bits at least */
-	uint32_t nlink;  /* as applications see it before the change */
+	uint32_t nlink;  /* as applications see it before the change; of what
+			  * wback_refs() gives: as the server has it */
 	struct handle fh; /* len 0: the server does not know it yet */
 	/* The server's version that the change is based on; with fh only. */
 	uint64_t fsid, fileid, size; /* fileid 0: the version is not known */

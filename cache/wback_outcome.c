@@ -124,33 +124,36 @@ static void learn(struct object *o, const struct wback_ref *ref, bool stored)
 	}
 }
 
-/* What the server now counts itself. */
-static void undo_delta(struct op *op)
+/* The server now counts @n links of @o more by itself. */
+static void count_done(struct object *o, int n)
+{
+	o->nlink_delta -= n;
+	o->ref.nlink = (uint32_t)((int)o->ref.nlink + n);
+}
+
+static void count_op(struct op *op)
 {
 	bool is_dir = S_ISDIR(op->obj->ref.mode);
 
 	switch (op->kind) {
 	case JOB_MAKE:
 		if (is_dir)
-			op->dir->nlink_delta--;
+			count_done(op->dir, 1);
 		break;
 	case JOB_LINK:
-		op->obj->nlink_delta--;
+		count_done(op->obj, 1);
 		break;
 	case JOB_REMOVE:
-		if (is_dir)
-			op->dir->nlink_delta++;
-		else
-			op->obj->nlink_delta++;
+		count_done(is_dir ? op->dir : op->obj, -1);
 		break;
 	case JOB_RENAME:
-		if (op->replaced && !S_ISDIR(op->replaced->ref.mode))
-			op->replaced->nlink_delta++;
-		else if (op->replaced)
-			op->newdir->nlink_delta++;
+		if (op->replaced)
+			count_done(S_ISDIR(op->replaced->ref.mode) ?
+					   op->newdir :
+					   op->replaced, -1);
 		if (is_dir && op->dir != op->newdir) {
-			op->dir->nlink_delta++;
-			op->newdir->nlink_delta--;
+			count_done(op->dir, -1);
+			count_done(op->newdir, 1);
 		}
 		break;
 	case JOB_STORE:
@@ -173,15 +176,16 @@ static void apply_done(struct wback *wb, struct op *op, const struct rec *r)
 	}
 	o->error = 0;
 	/* A fresh one's links are counted anew from here. */
-	if (op->kind == JOB_MAKE)
-		o->nlink_delta = (int)o->attr.nlink -
-				 (S_ISDIR(o->ref.mode) ? 2 : 1);
+	if (op->kind == JOB_MAKE) {
+		o->ref.nlink = S_ISDIR(o->ref.mode) ? 2 : 1;
+		o->nlink_delta = (int)o->attr.nlink - (int)o->ref.nlink;
+	}
 	/* A RENAME turned into a REMOVE is about another object. */
 	o = object_find(wb, r->obj.ino);
 	if (o)
 		learn(o, &r->obj,
 		      op->kind == JOB_MAKE || op->kind == JOB_STORE);
-	undo_delta(op);
+	count_op(op);
 	op_end(wb, op);
 }
 

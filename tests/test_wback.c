@@ -430,6 +430,35 @@ static void test_links(void **state)
 	expect_nothing_left(t);
 }
 
+static void note_nlink(void *arg, const struct wback_ref *ref)
+{
+	uint32_t *nlink = arg;
+
+	if (ref->ino != ROOT)
+		*nlink = ref->nlink;
+}
+
+/* For a cache that was deleted. */
+static void test_links_that_the_server_has(void **state)
+{
+	struct log_test *t = *state;
+	struct wback_job *job;
+	uint32_t nlink = 0;
+
+	make_file(t, 100, ROOT, "a");
+	link_to(t, 100, ROOT, "b");
+	link_to(t, 100, ROOT, "c");
+	for (uint32_t k = 1; k <= 2; k++) {
+		assert_int_equal(take(t, &job, 1), 1);
+		job_done(t, job);
+		wback_refs(t->wb, note_nlink, &nlink);
+		assert_int_equal(nlink, k);
+		reopen(t);
+		wback_refs(t->wb, note_nlink, &nlink);
+		assert_int_equal(nlink, k);
+	}
+}
+
 static void test_links_of_a_new_file(void **state)
 {
 	struct log_test *t = *state;
@@ -1044,6 +1073,7 @@ RUN_TESTS(LOG_TEST(test_made_and_removed_is_nothing),
 	  LOG_TEST(test_moving_a_directory_waits_for_all_before),
 	  LOG_TEST(test_links),
 	  LOG_TEST(test_links_of_a_new_file),
+	  LOG_TEST(test_links_that_the_server_has),
 	  LOG_TEST(test_stuck_is_kept_with_what_hangs_on_it),
 	  LOG_TEST(test_directories_move_though_something_is_stuck),
 	  LOG_TEST(test_change_merges_into_what_is_stuck),
