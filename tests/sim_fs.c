@@ -820,7 +820,7 @@ static void die(struct sim *s)
 		move_dir(s, old, meta);
 	if (cache == 1 && access(meta_copy, F_OK) == 0)
 		move_dir(s, meta_copy, old); /* for another time */
-	model_new_life(&s->m, cache < 2 || s->sparing);
+	model_new_life(&s->m, true); /* the last numbers may be lost */
 	begin_life(s);
 }
 
