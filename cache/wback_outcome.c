@@ -87,7 +87,8 @@ static struct op *undo(struct wback *wb, struct op *op, bool again)
 
 static void apply_stuck(struct wback *wb, struct op *op, int error)
 {
-	op = undo(wb, op, false);
+	/* Some of a STORE may have been done. */
+	op = undo(wb, op, op->kind == JOB_STORE);
 	ready_remove(wb, op);
 	op->state = OP_STUCK;
 	op->error = op->obj->error = error;
