@@ -130,8 +130,13 @@ static void restore_one(void *arg, const struct wback_ref *ref)
 	struct vfs *v = arg;
 	struct meta_inode i;
 
-	if (meta_get(v->meta, ref->ino, &i) == 0)
+	if (meta_get(v->meta, ref->ino, &i) == 0) {
+		/* The cache may be older: a link made since counts. */
+		i.attr.nlink = ref->nlink;
+		i.checked = 0;
+		(void)meta_put(v->meta, &i);
 		return;
+	}
 	i = (struct meta_inode){
 		.ino = ref->ino,
 		.parent = ref->parent,
