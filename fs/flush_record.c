@@ -36,6 +36,7 @@ static void record_make(struct sending *s)
 	};
 
 	if (!s->has_attr) { /* not told: as asked for, for now */
+		i.attr.nlink = S_ISDIR(i.attr.mode) ? 2 : 1;
 		i.server_mtime = i.server_ctime = (struct timespec){ 0 };
 		i.flags |= META_CTIME_OURS;
 		i.checked = 0;
