@@ -183,8 +183,12 @@ static bool complete(struct wback *wb, struct wback_ref *ref) REQUIRES(wb->lock)
 
 	if (!o)
 		return ref->ino == 0 || ref->fh.len > 0;
-	if (ref->parent == 0)
+	if (ref->parent == 0) { /* a bare number */
 		ref->parent = o->ref.parent;
+		ref->nlink = o->fresh ? o->attr.nlink :
+					(uint32_t)((int)o->ref.nlink +
+						   o->nlink_delta);
+	}
 	if (ref->mode == 0)
 		ref->mode = o->ref.mode;
 	if (o->removed)
