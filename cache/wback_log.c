@@ -386,7 +386,8 @@ static void *syncer_main(void *arg)
 		delete_gone(l);
 		bool waited_for = l->wanted > l->durable && l->error == 0;
 
-		if (!waited_for && !may_delete(l) && clock_ms() < due) {
+		if (!waited_for && !may_delete(l) && !l->stop &&
+		    clock_ms() < due) {
 			(void)cond_wait_until(&l->wake, &l->lock, due);
 			continue;
 		}
