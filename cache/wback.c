@@ -196,7 +196,10 @@ static bool complete(struct wback *wb, struct wback_ref *ref) REQUIRES(wb->lock)
 	if (!o->fresh) {
 		ref->fh = o->ref.fh;
 		ref->fsid = o->ref.fsid;
-		ref->fileid = o->base_known ? o->ref.fileid : 0;
+		/* A store that may have been done: it moved on, perhaps. */
+		ref->fileid = o->base_known && !(o->store && o->store->again) ?
+				      o->ref.fileid :
+				      0;
 		ref->size = o->ref.size;
 		ref->mtime = o->ref.mtime;
 	}

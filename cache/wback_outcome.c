@@ -114,8 +114,10 @@ static void learn(struct object *o, const struct wback_ref *ref, bool stored)
 		o->ref.fh = ref->fh;
 		o->fresh = false;
 	}
-	if (stored && ref->fh.len && !ref->fileid)
+	if (stored && ref->fh.len && !ref->fileid) {
 		o->base_known = false; /* not told which */
+		o->ref.size = ref->size;
+	}
 	if (stored && ref->fh.len && ref->fileid) {
 		o->ref.fsid = ref->fsid;
 		o->ref.fileid = ref->fileid;

@@ -45,6 +45,8 @@ static struct wback_job *make_job(struct op *op)
 	job->op = op;
 	job->obj = o->ref;
 	job->attr = o->attr;
+	if (!(o->local & ATTR_SIZE))
+		job->attr.size = o->ref.size;
 	job->trunc = TRUNC_NONE;
 	job->ours = !(op->replaced ? op->replaced : o)->base_known;
 	job->again = op->again;
@@ -246,6 +248,8 @@ void wback_done(struct wback *wb, struct wback_job *job,
 		r.obj.mtime = now->mtime;
 	} else {
 		r.obj.fileid = 0; /* version not known */
+		if (job->kind == JOB_STORE)
+			r.obj.size = job->attr.size;
 	}
 	mutex_lock(&wb->order);
 	/* If it cannot be noted, the log on disk still says that it was sent:
