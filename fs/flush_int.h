@@ -17,6 +17,7 @@ enum step {
 	STEP_MAIN,     /* the call that the job is about */
 	STEP_FIND_OUT, /* MAIN had been done before a crash, perhaps */
 	STEP_HANDLE,   /* LOOKUP: the server did not say what it made */
+	STEP_ATTR,     /* GETATTR: nor then */
 	STEP_FIX,      /* SETATTR: it made it otherwise than asked */
 	STEP_TRUNC,    /* SETATTR of the size, before contents */
 	STEP_WRITE,    /* WRITEs, side by side */

@@ -35,12 +35,6 @@ static void record_make(struct sending *s)
 		.handle = s->fh,
 	};
 
-	if (!s->has_attr) { /* not told: as asked for, for now */
-		i.attr.nlink = S_ISDIR(i.attr.mode) ? 2 : 1;
-		i.server_mtime = i.server_ctime = (struct timespec){ 0 };
-		i.flags |= META_CTIME_OURS;
-		i.checked = 0;
-	}
 	/* A directory that was made just now is empty, and we know it. */
 	if (S_ISDIR(job->attr.mode) && !job->again && !s->main->status)
 		i.flags |= META_COMPLETE;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* flush_send.c: one job on its way to the server, a call after the other:
  *
- *   MAKE    MAIN, [FIND_OUT], [HANDLE], [FIX]
+ *   MAKE    MAIN, [FIND_OUT], [HANDLE], [ATTR], [FIX]
  *   LINK    MAIN, [FIND_OUT]
  *   REMOVE  [PRESENT], [CHECK], MAIN
  *   RENAME  [CHECK of what is replaced], [HOLD], MAIN, [FIND_OUT]
@@ -426,6 +426,9 @@ void send_step(struct sending *s, enum step step)
 	case STEP_HANDLE:
 		send_call(s, send_new_call(REMOTE_LOOKUP, &job->dir.fh, job->name));
 		break;
+	case STEP_ATTR:
+		send_call(s, send_new_call(REMOTE_GETATTR, &s->fh, NULL));
+		break;
 	case STEP_HOLD:
 		call = hold_replaced(s);
 		if (call)
@@ -508,9 +511,17 @@ static void step_done(struct sending *s, struct remote_call *call)
 		}
 		s->fh = call->fh_out;
 		send_take_attr(s, call);
-		if (!s->has_attr)
-			s->attr = s->job->attr;
-		made(s);
+		if (s->has_attr)
+			made(s);
+		else
+			send_step(s, STEP_ATTR);
+		break;
+	case STEP_ATTR:
+		send_take_attr(s, call);
+		if (call->status < 0)
+			send_failed(s, call->status);
+		else
+			made(s);
 		break;
 	case STEP_FIX: /* it exists, whether or not that worked */
 		send_take_attr(s, call);
