@@ -668,6 +668,7 @@ static void send_everything(struct sim *s)
 	say(s, "send all\n");
 	/* Each try ends with what was refused; few are. */
 	for (unsigned k = 0; k < 20; k++) {
+		wback_retry_all(s->f.wback); /* as `nfsrootfs sync` does */
 		r = flush_wait(s->f.flush, flush_force(s->f.flush), NULL,
 			       clock_ms() + 20000);
 		if (r == 0 || r == -EAGAIN)
@@ -689,6 +690,7 @@ static void op_send(struct sim *s)
 		break;
 	default:
 		say(s, "force\n");
+		wback_retry_all(s->f.wback);
 		(void)flush_force(s->f.flush);
 		break;
 	}
@@ -713,6 +715,8 @@ static void copy_dir(struct sim *s, const char *from, const char *to)
 		if (e->d_name[0] == '.')
 			continue;
 		in = openat(dirfd(d), e->d_name, O_RDONLY | O_CLOEXEC);
+		if (in < 0 && errno == ENOENT)
+			continue; /* an old segment that was to be deleted */
 		(void)snprintf(path, sizeof(path), "%s/%s", to, e->d_name);
 		out = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 		if (in < 0 || out < 0 || fstat(in, &st) < 0 ||
