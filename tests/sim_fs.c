@@ -217,8 +217,13 @@ static void compare_contents(struct sim *s, int node)
 			bad(s, "node %d leads to %s, not %s", node, data,
 			     n->target);
 	} else if (S_ISREG(n->mode)) {
-		expect(s, "read", vfs_read(s->f.v, &root_user, ino, 0, DATA,
-					   (void **)&data, &len), 0);
+		int r = vfs_read(s->f.v, &root_user, ino, 0, DATA,
+				 (void **)&data, &len);
+
+		/* Removed, and the server refused to have it held. */
+		if (r == -ESTALE && s->refuses && !n->nlink)
+			return;
+		expect(s, "read", r, 0);
 		compare_bytes(s, node, data, len, "read");
 	} else {
 		return;
@@ -700,6 +705,8 @@ static void op_send(struct sim *s)
 
 /* ---- lives ---- */
 
+enum { COPY_MAX = 1 << 20 };
+
 static void copy_dir(struct sim *s, const char *from, const char *to)
 {
 	DIR *d = opendir(from);
@@ -710,6 +717,7 @@ static void copy_dir(struct sim *s, const char *from, const char *to)
 		bad(s, "cannot copy %s to %s", from, to);
 	while ((e = readdir(d))) {
 		struct stat st;
+		off_t size;
 		int in, out;
 
 		if (e->d_name[0] == '.')
@@ -719,8 +727,12 @@ static void copy_dir(struct sim *s, const char *from, const char *to)
 			continue; /* an old segment that was to be deleted */
 		(void)snprintf(path, sizeof(path), "%s/%s", to, e->d_name);
 		out = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-		if (in < 0 || out < 0 || fstat(in, &st) < 0 ||
-		    sendfile(out, in, NULL, (size_t)st.st_size) != st.st_size)
+		if (in < 0 || out < 0 || fstat(in, &st) < 0)
+			bad(s, "cannot copy %s", e->d_name);
+		/* The cache's file is longer than what is in it. */
+		size = MIN(st.st_size, (off_t)COPY_MAX);
+		if (sendfile(out, in, NULL, (size_t)size) != size ||
+		    ftruncate(out, st.st_size) < 0)
 			bad(s, "cannot copy %s", e->d_name);
 		(void)close(in);
 		(void)close(out);
