@@ -208,8 +208,8 @@ static void compare_contents(struct sim *s, int node)
 	uint32_t len;
 	char *data;
 
-	if (S_ISLNK(n->mode) && !n->nlink) {
-		return; /* nobody has it open */
+	if (!n->nlink && (S_ISLNK(n->mode) || s->refuses)) {
+		return; /* nobody has it open; it could not be held */
 	} else if (S_ISLNK(n->mode)) {
 		expect(s, "readlink", vfs_readlink(s->f.v, &root_user, ino,
 						   &data), 0);
@@ -640,7 +640,9 @@ static void op_fault(struct sim *s)
 		.skip = chance(s, 3), .times = 1, .delay_ms = 1,
 	};
 
-	if (chance(s, 200) == 0)
+	if (s->refuses)
+		rule.kind = FAULT_DELAY;
+	else if (chance(s, 200) == 0)
 		rule.kind = FAULT_JUKEBOX;
 	say(s, "fault %d of %d after %u\n", rule.kind, rule.op, rule.skip);
 	(void)fault_add(s->f.fault, &rule);
@@ -828,12 +830,14 @@ static void die(struct sim *s)
 	end_life(s);
 	move_dir(s, log_copy, log);
 	remove_tree(meta);
-	if (cache == 0)
+	if (cache == 0) {
 		remove_tree(meta_copy);
-	else if (cache > 1 || access(old, F_OK) != 0)
+		remove_tree(old); /* its numbers are given out anew */
+	} else if (cache > 1 || access(old, F_OK) != 0) {
 		move_dir(s, meta_copy, meta);
-	else
+	} else {
 		move_dir(s, old, meta);
+	}
 	if (cache == 1 && access(meta_copy, F_OK) == 0)
 		move_dir(s, meta_copy, old); /* for another time */
 	model_new_life(&s->m, true); /* the last numbers may be lost */
@@ -852,8 +856,11 @@ static void op_life(struct sim *s)
 		clear_faults(s);
 		end_life(s);
 		dir_of(s, "meta", meta);
-		if (forget)
+		if (forget) {
 			remove_tree(meta);
+			dir_of(s, "meta.old", meta);
+			remove_tree(meta);
+		}
 		model_new_life(&s->m, forget || s->sparing);
 		begin_life(s);
 	}
@@ -875,7 +882,7 @@ static void step(struct sim *s)
 	if (chance(s, 25) == 0)
 		op_life(s);
 	else if (s->refuses && chance(s, 12) == 0)
-		op_refuse(s);
+		op_refuse(s); /* and no lost replies: the server knows its own */
 	else
 		ops[chance(s, ARRAY_LEN(ops))](s);
 }
