@@ -182,6 +182,8 @@ static int ask_name(struct vfs *v, const struct caller *c,
 	}
 	if (r == 0 && keep)
 		r = vfs_name_learn(v, d->ino, name, &n);
+	if (r == 0 && ret->ino) /* with what is pending of it */
+		r = view_get(v, ret->ino, ret);
 	meta_end(v->meta);
 	remote_call_unref(call);
 	return r;
