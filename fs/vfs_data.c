@@ -266,6 +266,24 @@ static bool space_known(struct vfs *v, struct remote_fsstat *ret)
 	return known;
 }
 
+/* What the server does not know yet is, or was, in a directory that it does. */
+static uint64_t known_to_server(struct vfs *v, uint64_t ino)
+{
+	enum { DEPTH_MAX = 4096 };
+	struct meta_inode i;
+
+	meta_begin(v->meta);
+	for (unsigned depth = 0; depth < DEPTH_MAX && ino != META_ROOT; depth++) {
+		int r = view_get(v, ino, &i);
+
+		if (r == 0 && i.handle.len > 0)
+			break;
+		ino = r == 0 ? i.parent : META_ROOT;
+	}
+	meta_end(v->meta);
+	return ino;
+}
+
 int vfs_statfs(struct vfs *v, const struct caller *c, uint64_t ino,
 	       struct remote_fsstat *ret, uint32_t *ret_name_max)
 {
@@ -279,7 +297,7 @@ int vfs_statfs(struct vfs *v, const struct caller *c, uint64_t ino,
 	call = remote_call_new(REMOTE_FSSTAT, NULL, NULL);
 	if (!call)
 		return -ENOMEM;
-	r = vfs_run(v, c, ino, call);
+	r = vfs_run(v, c, known_to_server(v, ino), call);
 	if (r == 0) {
 		*ret = call->fsstat;
 		mutex_lock(&v->lock);
