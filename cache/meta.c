@@ -38,8 +38,6 @@ int meta_open(const char *dir, const char *server, struct meta **ret)
 		meta_close(m);
 		return r;
 	}
-	meta_begin(m);
-	meta_end(m); /* counts for meta_get_stats */
 	*ret = m;
 	return 0;
 }
@@ -62,12 +60,6 @@ void meta_begin(struct meta *m) NO_LOCK_ANALYSIS
 
 void meta_end(struct meta *m) NO_LOCK_ANALYSIS
 {
-	MDB_stat st;
-
-	if (m->txn && mdb_stat(m->txn, m->inodes, &st) == 0)
-		atomic_store(&m->stat_inodes, st.ms_entries);
-	if (m->txn && mdb_stat(m->txn, m->names, &st) == 0)
-		atomic_store(&m->stat_names, st.ms_entries);
 	meta_env_bracket_end(m);
 	m->bracket = false;
 	mutex_unlock(&m->lock);
@@ -101,12 +93,16 @@ int meta_sync(struct meta *m)
 void meta_get_stats(struct meta *m, struct meta_stats *ret)
 {
 	struct stat st;
+	MDB_stat db;
 
-	*ret = (struct meta_stats){
-		.inodes = atomic_load(&m->stat_inodes),
-		.names = atomic_load(&m->stat_names),
-		.commits = atomic_load(&m->stat_commits),
-	};
+	*ret = (struct meta_stats){ 0 };
+	mutex_lock(&m->lock);
+	if (m->txn && mdb_stat(m->txn, m->inodes, &db) == 0)
+		ret->inodes = db.ms_entries;
+	if (m->txn && mdb_stat(m->txn, m->names, &db) == 0)
+		ret->names = db.ms_entries;
+	ret->commits = m->commits;
+	mutex_unlock(&m->lock);
 	if (fstat(m->data_fd, &st) == 0)
 		ret->bytes_on_disk = (uint64_t)st.st_blocks * 512;
 }

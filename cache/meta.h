@@ -132,4 +132,4 @@ int meta_sweep(struct meta *m);
 struct meta_stats {
 	uint64_t inodes, names, commits, bytes_on_disk;
 };
-void meta_get_stats(struct meta *m, struct meta_stats *ret); /* anywhere */
+void meta_get_stats(struct meta *m, struct meta_stats *ret); /* no bracket */

@@ -210,7 +210,6 @@ int meta_env_commit_bound(struct meta *m, uint64_t bound)
 	if (r == 0) {
 		m->ino_bound = bound;
 		m->commits++;
-		atomic_store(&m->stat_commits, m->commits);
 	} else {
 		lose(m, r);
 	}

@@ -8,7 +8,6 @@
 
 #include <assert.h>
 #include <lmdb.h>
-#include <stdatomic.h>
 
 #include "meta_key.h"
 
@@ -75,7 +74,6 @@ struct meta {
 	uint64_t (*name_offset)(const struct meta_keys *k, const char *name,
 				size_t len);
 
-	atomic_uint_fast64_t stat_inodes, stat_names, stat_commits;
 };
 
 /* Public functions start with it: the caller holds the bracket. */
