@@ -328,6 +328,22 @@ static void made(struct sending *s)
 	send_call(s, call);
 }
 
+/* What was made, when the reply to that did not say. */
+static void asked(struct sending *s, struct remote_call *call)
+{
+	if (call->status < 0) {
+		send_failed(s, call->status);
+		return;
+	}
+	if (s->step == STEP_HANDLE)
+		s->fh = call->fh_out;
+	send_take_attr(s, call);
+	if (s->has_attr)
+		made(s);
+	else
+		send_step(s, STEP_ATTR);
+}
+
 /* The name is taken, or not empty: by somebody else. */
 static void in_the_way(struct sending *s)
 {
@@ -505,23 +521,8 @@ static void step_done(struct sending *s, struct remote_call *call)
 		main_done(s, call);
 		break;
 	case STEP_HANDLE:
-		if (call->status < 0) {
-			send_failed(s, call->status);
-			break;
-		}
-		s->fh = call->fh_out;
-		send_take_attr(s, call);
-		if (s->has_attr)
-			made(s);
-		else
-			send_step(s, STEP_ATTR);
-		break;
 	case STEP_ATTR:
-		send_take_attr(s, call);
-		if (call->status < 0)
-			send_failed(s, call->status);
-		else
-			made(s);
+		asked(s, call);
 		break;
 	case STEP_FIX: /* it exists, whether or not that worked */
 		send_take_attr(s, call);

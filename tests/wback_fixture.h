@@ -307,6 +307,20 @@ static inline void expect_at_once(struct log_test *t, const char *what)
 		job_done(t, jobs[k]);
 }
 
+/* The next one, which is a STORE, maybe behind its MAKE. */
+static inline struct wback_job *take_store(struct log_test *t)
+{
+	struct wback_job *job;
+
+	assert_int_equal(take(t, &job, 1), 1);
+	if (job->kind == JOB_MAKE) {
+		job_done(t, job);
+		assert_int_equal(take(t, &job, 1), 1);
+	}
+	assert_int_equal(job->kind, JOB_STORE);
+	return job;
+}
+
 static inline struct wback_stats stats_of(struct log_test *t)
 {
 	struct wback_stats s;
