@@ -204,12 +204,16 @@ void mark_blocked(struct wback *wb);
 /* Leaves all queues, wakes who waited, and is freed. Not the objects. */
 void op_end(struct wback *wb, struct op *op);
 struct op *op_find(struct wback *wb, uint64_t id);
-void ready_remove(struct wback *wb, struct op *op);
 
 static inline struct op *queue_head(const struct queue *q)
 {
 	return q->first ? q->first->op : NULL;
 }
+
+/* ---- wback_ready.c; REQUIRES(wb->lock) ---- */
+
+void ready_add(struct wback *wb, struct op *op);
+void ready_remove(struct wback *wb, struct op *op); /* or was not in it */
 
 /* ---- wback_data.c ---- */
 

@@ -39,6 +39,7 @@ static void record_make(struct sending *s)
 	if (S_ISDIR(job->attr.mode) && !job->again && !s->main->status)
 		i.flags |= META_COMPLETE;
 	(void)record_dir(s, is_dir(&job->obj));
+	view_claim(v, i.ino, &i.handle);
 	if (meta_put(v->meta, &i) == 0 &&
 	    meta_get(v->meta, job->dir.ino, &d) == 0)
 		(void)vfs_name_set(v, &d, job->name, &i);

@@ -93,6 +93,11 @@ int vfs_adopt(struct vfs *v, uint64_t parent, const struct handle *fh,
 		(void)meta_forget(v->meta, i.ino);
 		r = -ENOENT;
 	}
+	/* Known under another handle, and removed here: its number on the
+	 * server was given to another one since. */
+	if (r == 0 && !handle_equal(&i.handle, fh) &&
+	    view_is_pending(v, i.ino))
+		r = -ENOENT;
 	if (r == 0) {
 		i.handle = *fh;
 		vfs_merge(v, &i, a, when, ours);

@@ -125,11 +125,20 @@ struct wback_ref view_ref(const struct meta_inode *i)
 	};
 }
 
+void view_claim(struct vfs *v, uint64_t ino, const struct handle *fh)
+{
+	struct meta_inode other;
+
+	if (meta_find(v->meta, fh, NULL, &other) == 0 && other.ino != ino)
+		(void)meta_forget(v->meta, other.ino);
+}
+
 static void restore_one(void *arg, const struct wback_ref *ref)
 {
 	struct vfs *v = arg;
 	struct meta_inode i;
 
+	view_claim(v, ref->ino, &ref->fh);
 	if (meta_get(v->meta, ref->ino, &i) == 0) {
 		/* The cache may be older: a link made since counts. */
 		i.attr.nlink = ref->nlink;

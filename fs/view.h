@@ -25,6 +25,10 @@ bool view_is_pending(struct vfs *v, uint64_t ino);
 /* The overlay let go of them: what only it knew goes into the cache. */
 void view_settled(struct vfs *v, const struct wback_settled *s);
 
+/* The server's @fh is @ino. A listing may have met it before we were told, and
+ * taken it for another one, which is then forgotten. */
+void view_claim(struct vfs *v, uint64_t ino, const struct handle *fh);
+
 /* @i as the log refers to it. */
 struct wback_ref view_ref(const struct meta_inode *i);
 
