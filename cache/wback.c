@@ -190,7 +190,7 @@ static bool complete(struct wback *wb, struct wback_ref *ref) REQUIRES(wb->lock)
 						   o->nlink_delta);
 	}
 	if (ref->mode == 0)
-		ref->mode = o->ref.mode;
+		ref->mode = o->attr.mode;
 	if (o->removed)
 		ref->nlink = 0;
 	if (!o->fresh) {

@@ -12,7 +12,8 @@
  *            8 durable, 16 secret, 8 hash of the server's name, 4 check, 4 zero
  *
  * A file is allocated ahead, so that an append finds its room and a sync has
- * little to do. RESERVE bytes at its end are kept for records about sending:
+ * little to do. RESERVE bytes at its end (a quarter of a small one) are kept for
+ * records about sending:
  * those free room in the end, and must not fail for want of it.
  *
  * What a crash leaves. After the death of the process all is there. After a
@@ -239,7 +240,9 @@ static int write_all(int fd, struct iovec *iov, unsigned n, uint64_t at)
 
 int log_room(struct log *l, uint64_t bytes)
 {
-	if (l->last->used + padded(bytes) + RESERVE_BYTES <= l->last->bytes)
+	uint64_t reserve = MIN((uint64_t)RESERVE_BYTES, l->o.segment_bytes / 4);
+
+	if (l->last->used + padded(bytes) + reserve <= l->last->bytes)
 		return 0;
 	return begin_segment(l, l->o.keep_free);
 }

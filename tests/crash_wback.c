@@ -10,7 +10,7 @@
  */
 #include "wback_fixture.h"
 
-enum { OPS = 9, LONGEST = 3, SECTOR = 512, ORDERS = 6, END_MAX = 64 * 1024 };
+enum { OPS = 9, LONGEST = 3, SECTOR = 512, ORDERS = 6, END_MAX = 48 * 1024 };
 
 struct image { /* of the one file that changes */
 	uint64_t number, size, used, synced; /* bytes that are, that are safe */
@@ -249,7 +249,7 @@ static void run_sequence(const unsigned *ops, unsigned n, unsigned sync_after,
 	assert_int_equal(run_dir_setup(&dir), 0);
 	r.t.dir = dir;
 	r.t.o = (struct wback_options){ .bytes_max = 64 << 20,
-					.segment_bytes = 320 * 1024,
+					.segment_bytes = 48 * 1024,
 					.interval_ms = 3600 * 1000,
 					.name_offset = plain_offset };
 	log_opens(&r.t);
@@ -281,6 +281,8 @@ static void run_sequence(const unsigned *ops, unsigned n, unsigned sync_after,
 
 int main(int argc, char **argv)
 {
+	if (access("/dev/shm", W_OK) == 0)
+		(void)setenv("TMPDIR", "/dev/shm", 0);
 	for (unsigned n = 1; n <= LONGEST; n++)
 		for (unsigned code = 0; code < OPS * OPS * OPS; code++)
 			for (unsigned sync = 0; sync <= n; sync++) {
