@@ -15,7 +15,7 @@ static void apply_start(struct wback *wb, struct op *op, const struct rec *r)
 	op->state = OP_SENT;
 	op->upto = r->seq;
 	if (op->kind == JOB_MAKE && !op->again) {
-		op->store_follows = o->store != NULL;
+		op->store_follows = o->store && o->mask & ATTR_MTIME;
 		op->verifier = op->store_follows ? r->now : o->attr.mtime;
 		o->mask &= op->store_follows ? ATTR_MTIME | ATTR_SIZE : 0;
 	} else if (op->kind == JOB_STORE) {

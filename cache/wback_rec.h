@@ -14,8 +14,8 @@ enum rec_type {
 	REC_RENAME,
 	REC_SETATTR,
 	REC_WRITE,
-	REC_START, /* id, of kind `error`, is about to be sent; `when`: its
-		    * object has a STORE */
+	REC_START, /* id, of kind `error`, is about to be sent; `when`: a
+		    * STORE sets the mtime of its object */
 	REC_DONE,  /* id is on the server; obj.ino has the handle fh; `error`:
 		    * its version is not what we stored */
 	REC_UNDO,  /* id was not sent after all */

@@ -177,7 +177,7 @@ static struct wback_job *take_one(struct wback *wb, const struct wback_want *wan
 		r.id = op->log_id;
 		r.obj = op->obj->ref;
 		r.error = op->kind;
-		r.when = op->obj->store != NULL;
+		r.when = op->obj->store && op->obj->mask & ATTR_MTIME;
 		r.now = want->unique_time(want->arg);
 		ready_remove(wb, op);
 	}
