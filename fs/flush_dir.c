@@ -32,6 +32,9 @@ struct burst {
 	uint64_t dir;
 	unsigned under_way;
 	uint64_t checked; /* the directory's, before it */
+	/* Of the newest reply: it counts what all the others did. */
+	struct timespec newest;
+	uint32_t nlink;
 	struct version *seen;
 	unsigned seen_n;
 	struct change_of *loose;
@@ -137,11 +140,20 @@ void burst_cancel(struct flush *f, uint64_t dir)
 		burst_free(f, b);
 }
 
-static bool is_newer(const struct attr *a, const struct meta_inode *d)
+static bool is_before(const struct timespec *a, const struct timespec *b)
 {
-	return a->ctime.tv_sec != d->server_ctime.tv_sec ?
-		       a->ctime.tv_sec > d->server_ctime.tv_sec :
-		       a->ctime.tv_nsec >= d->server_ctime.tv_nsec;
+	return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec :
+					a->tv_nsec < b->tv_nsec;
+}
+
+/* All replies of the burst are there. Something else that we were told since
+ * may have counted some of it already; then it is asked for. */
+static void count_links(const struct burst *b, struct meta_inode *d)
+{
+	if (is_before(&b->newest, &d->server_ctime))
+		d->checked = 0;
+	else
+		d->attr.nlink = b->nlink;
 }
 
 int burst_end(struct flush *f, uint64_t dir, bool has_attr,
@@ -151,7 +163,8 @@ int burst_end(struct flush *f, uint64_t dir, bool has_attr,
 	struct burst *b = *find(f, dir);
 	struct meta_inode d;
 	int r = meta_get(f->v->meta, dir, &d);
-	bool last;
+	bool last, newer = r == 0 && has_attr &&
+			    !is_before(&post->ctime, &d.server_ctime);
 
 	if (has_attr && pre->valid && b) {
 		b->loose = grown(b->loose, b->loose_n, sizeof(*b->loose));
@@ -163,11 +176,15 @@ int burst_end(struct flush *f, uint64_t dir, bool has_attr,
 		see(b, &(struct version){ post->mtime, post->ctime });
 		hang_together(b);
 	}
+	if (has_attr && b && !is_before(&post->ctime, &b->newest)) {
+		b->newest = post->ctime;
+		b->nlink = post->nlink;
+	}
 	last = !b || --b->under_way == 0;
 	if (r == 0) {
 		if (!has_attr) {
 			d.checked = 0; /* not told: ask before it is used */
-		} else if (is_newer(post, &d)) {
+		} else if (newer) {
 			uint32_t nlink = d.attr.nlink;
 
 			d.attr = *post;
@@ -183,8 +200,10 @@ int burst_end(struct flush *f, uint64_t dir, bool has_attr,
 			d.flags |= META_RELIST;
 			d.checked = b->checked;
 		}
-		/* The reply may count what else is on its way, or not. */
+		/* A reply may count what else is on its way, or not. */
 		d.attr.nlink = (uint32_t)((int)d.attr.nlink + links);
+		if (last && b && b->nlink)
+			count_links(b, &d);
 		r = meta_put(f->v->meta, &d);
 		*ret = d;
 	}
