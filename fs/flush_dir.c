@@ -146,13 +146,20 @@ static bool is_before(const struct timespec *a, const struct timespec *b)
 					a->tv_nsec < b->tv_nsec;
 }
 
-/* All replies of the burst are there. Something else that we were told since
- * may have counted some of it already; then it is asked for. */
+/* Was the directory's version told by something else than the burst, after the
+ * change that led to @post? Then its links are those of the server at that time,
+ * with that change. */
+static bool is_counted(const struct burst *b, const struct attr *post,
+		       const struct meta_inode *d)
+{
+	return b && is_before(&post->ctime, &d->server_ctime) &&
+	       is_before(&b->newest, &d->server_ctime);
+}
+
+/* All replies of the burst are there: the newest counts what all did. */
 static void count_links(const struct burst *b, struct meta_inode *d)
 {
-	if (is_before(&b->newest, &d->server_ctime))
-		d->checked = 0;
-	else
+	if (!is_before(&b->newest, &d->server_ctime))
 		d->attr.nlink = b->nlink;
 }
 
@@ -163,7 +170,8 @@ int burst_end(struct flush *f, uint64_t dir, bool has_attr,
 	struct burst *b = *find(f, dir);
 	struct meta_inode d;
 	int r = meta_get(f->v->meta, dir, &d);
-	bool last, newer = r == 0 && has_attr &&
+	bool last, counted = r == 0 && has_attr && is_counted(b, post, &d);
+	bool newer = r == 0 && has_attr &&
 			    !is_before(&post->ctime, &d.server_ctime);
 
 	if (has_attr && pre->valid && b) {
@@ -201,7 +209,8 @@ int burst_end(struct flush *f, uint64_t dir, bool has_attr,
 			d.checked = b->checked;
 		}
 		/* A reply may count what else is on its way, or not. */
-		d.attr.nlink = (uint32_t)((int)d.attr.nlink + links);
+		if (!counted)
+			d.attr.nlink = (uint32_t)((int)d.attr.nlink + links);
 		if (last && b && b->nlink)
 			count_links(b, &d);
 		r = meta_put(f->v->meta, &d);

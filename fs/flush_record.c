@@ -96,10 +96,12 @@ static void record_remove(struct sending *s)
 	struct meta_inode d;
 
 	if (s->in_burst)
-		(void)record_dir(s, 0);
+		(void)record_dir(s, -is_dir(&job->obj));
 	if (meta_get(v->meta, job->dir.ino, &d) == 0) {
-		d.attr.nlink -= (uint32_t)is_dir(&job->obj);
-		(void)meta_put(v->meta, &d);
+		if (!s->in_burst) { /* it was gone already */
+			d.attr.nlink -= (uint32_t)is_dir(&job->obj);
+			(void)meta_put(v->meta, &d);
+		}
 		(void)vfs_name_unset(v, &d, job->name);
 	}
 	(void)record_unlinked(v, job->obj.ino, s->held);
