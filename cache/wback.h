@@ -187,6 +187,7 @@ struct wback_job {
 				   * store_follows; the same when sent again */
 	bool ours;           /* obj, or what is replaced, has no version that it
 			      * could be compared to: no conflict to look for */
+	bool last_name;      /* takes the last name from obj (RENAME: replaced) */
 	bool again;          /* was sent before and no reply is known */
 	struct op *op;       /* private */
 	void *sources;       /* private: keeps the contents readable */

@@ -34,6 +34,15 @@ static void copy_extents(struct wback_job *job, const struct extents *e)
 	job->sources = sources;
 }
 
+/* No name is left here, and none will be there when this is done. */
+static bool takes_last_name(const struct op *op)
+{
+	const struct object *o = op->kind == JOB_RENAME ? op->replaced :
+							  op->obj;
+
+	return o && o->removed && o->ops.first == o->ops.last;
+}
+
 /* After apply_start(). */
 static struct wback_job *make_job(struct op *op)
 {
@@ -52,6 +61,7 @@ static struct wback_job *make_job(struct op *op)
 	job->again = op->again;
 	job->verifier = op->verifier;
 	job->store_follows = op->store_follows;
+	job->last_name = takes_last_name(op);
 	if (op->dir)
 		job->dir = op->dir->ref;
 	if (op->newdir)

@@ -75,12 +75,16 @@ static void record_link(struct sending *s)
 }
 
 /* True: it was held, and nobody uses it any more. */
-static bool record_unlinked(struct vfs *v, uint64_t ino, bool held)
+static bool record_unlinked(struct vfs *v, uint64_t ino, bool last_name,
+			    bool held)
 {
 	struct meta_inode i;
 
 	if (ino == 0 || meta_get(v->meta, ino, &i) < 0)
 		return false;
+	/* Some other reply may have counted this before: only who has no name
+	 * left is gone, whatever the count says. */
+	i.attr.nlink = last_name ? 1 : MAX(i.attr.nlink, 2u);
 	(void)change_drop_link(v, &i);
 	if (held && !nodes_known(v->nodes, ino)) {
 		hold_release(v, &i);
@@ -104,7 +108,7 @@ static void record_remove(struct sending *s)
 		}
 		(void)vfs_name_unset(v, &d, job->name);
 	}
-	(void)record_unlinked(v, job->obj.ino, s->held);
+	(void)record_unlinked(v, job->obj.ino, job->last_name, s->held);
 	if (s->held)
 		stats_add(&v->stats->held, 1);
 }
@@ -133,7 +137,8 @@ static void record_rename(struct sending *s)
 		if (meta_get(v->meta, job->newdir.ino, &d) == 0)
 			(void)vfs_name_set(v, &d, job->newname, &i);
 	}
-	(void)record_unlinked(v, job->replaced.ino, s->held);
+	(void)record_unlinked(v, job->replaced.ino, job->last_name,
+			      s->held);
 }
 
 static void record_store(struct sending *s)

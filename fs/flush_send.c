@@ -230,22 +230,30 @@ static struct remote_call *make_call(const struct wback_job *job)
 	return call;
 }
 
-/* One that may be open is renamed into the holding directory (hold.c). */
+/* Is it to be held (hold.c): the last name goes, and it may be open? */
+static bool must_hold(struct sending *s, const struct wback_ref *ref,
+		      struct meta_inode *ret)
+{
+	struct vfs *v = s->f->v;
+	bool hold = s->job->last_name && S_ISREG(ref->mode) &&
+		    nodes_known(v->nodes, ref->ino);
+
+	meta_begin(v->meta);
+	hold = hold && meta_get(v->meta, ref->ino, ret) == 0;
+	meta_end(v->meta);
+	return hold;
+}
+
 static struct remote_call *remove_call(struct sending *s)
 {
 	struct vfs *v = s->f->v;
 	const struct wback_job *job = s->job;
 	struct remote_call *call;
 	struct meta_inode i;
-	bool hold;
 
 	if (S_ISDIR(job->obj.mode))
 		return send_new_call(REMOTE_RMDIR, &job->dir.fh, job->name);
-	meta_begin(v->meta);
-	hold = S_ISREG(job->obj.mode) && nodes_known(v->nodes, job->obj.ino) &&
-	       meta_get(v->meta, job->obj.ino, &i) == 0 && i.attr.nlink <= 1;
-	meta_end(v->meta);
-	if (!hold)
+	if (!must_hold(s, &job->obj, &i))
 		return send_new_call(REMOTE_REMOVE, &job->dir.fh, job->name);
 	call = send_new_call(REMOTE_RENAME, &job->dir.fh, job->name);
 	call->object = job->obj.fh;
@@ -262,20 +270,12 @@ static struct remote_call *remove_call(struct sending *s)
 static struct remote_call *hold_replaced(struct sending *s)
 {
 	struct vfs *v = s->f->v;
-	const struct wback_ref *ref = &s->job->replaced;
 	struct remote_call *call;
 	struct meta_inode i;
-	int r;
 
-	if (ref->ino == 0 || !S_ISREG(ref->mode) ||
-	    !nodes_known(v->nodes, ref->ino))
+	if (!must_hold(s, &s->job->replaced, &i))
 		return NULL;
-	meta_begin(v->meta);
-	r = meta_get(v->meta, ref->ino, &i);
-	meta_end(v->meta);
-	call = r == 0 && i.attr.nlink <= 1 ?
-		       hold_link_call(v, &(struct caller){ 0 }, &i) :
-		       NULL;
+	call = hold_link_call(v, &(struct caller){ 0 }, &i);
 	s->held = call != NULL;
 	return call;
 }
