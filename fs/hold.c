@@ -147,6 +147,8 @@ static int root_of(struct vfs *v, const struct meta_inode *i,
 
 	meta_begin(v->meta);
 	r = meta_get(v->meta, i->parent, &d);
+	if (r == -ENOENT) /* of a cache that is gone; try the top */
+		r = meta_get(v->meta, META_ROOT, &d);
 	for (unsigned depth = 0; r == 0 && d.ino != META_ROOT; depth++) {
 		if (depth == DEPTH_MAX) {
 			r = -ELOOP;
