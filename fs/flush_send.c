@@ -405,6 +405,14 @@ static void main_done(struct sending *s, struct remote_call *call)
 	}
 	if (job->kind == JOB_REMOVE && status == -ENOENT)
 		status = 0;
+	/* A server that executes a call and its repetition at the same time may
+	 * say this of the one that comes late. */
+	if (job->kind == JOB_REMOVE && status == -ESTALE && !s->asked_again) {
+		s->asked_again = true;
+		leave_burst(s);
+		go(s, STEP_PRESENT);
+		return;
+	}
 	if (is_in_the_way(job, status)) {
 		in_the_way(s);
 		return;
@@ -500,8 +508,9 @@ static void step_done(struct sending *s, struct remote_call *call)
 		check_done(s, call);
 		break;
 	case STEP_PRESENT:
-		/* Removed before the crash; the name may be another's by now. */
-		if (call->status == -ENOENT ||
+		/* Removed before the crash, or with its directory; the name
+		 * may be another's by now. */
+		if (call->status == -ENOENT || call->status == -ESTALE ||
 		    (call->status == 0 &&
 		     !handle_equal(&call->fh_out, &s->job->obj.fh)))
 			send_finished(s);
