@@ -26,6 +26,7 @@ start_server "$TMP/root"
 start_relay --delay-ms 1
 do_mount
 area=/var/tmp/portage
+sync_mount
 same "the area's owner on the server" "250:250 775" \
   "$(stat -c '%u:%g %a' "$TMP/root$area")"
 cp "$TMP/hello.tar" "$MNT$area/"

@@ -9,6 +9,7 @@
 #   start_server DIR [OPTIONS of bench/server start]
 #   start_relay                    between us and that server, from now on
 #   do_mount [OPTIONS]             of the server's export on $MNT
+#   sync_mount                     the server's own disk has all of it then
 #   do_umount                      and nothing may be left
 #
 # BUILD is the build tree (default: build).
@@ -171,6 +172,34 @@ do_mount() {
     sed -n 's/^  "pid": \([0-9]*\),$/\1/p')
   [ "$DAEMON" ] || fail "status names no process"
   DAEMONS="$DAEMONS $DAEMON"
+}
+
+# sync_mount: changes are sent later; before the server's disk is looked at.
+sync_mount() {
+  "$NFSROOTFS" sync "$MNT"
+}
+
+# log_field FIELD: of the write-back log, as status has it.
+log_field() {
+  "$NFSROOTFS" status --json "$MNT" | python3 -c '
+import json, sys
+print(json.load(sys.stdin)["log"][sys.argv[1]])' "$1"
+}
+
+# mutating: how many calls that change something went through the relay.
+mutating() {
+  relay counts | python3 -c '
+import json, sys
+counts = json.load(sys.stdin)
+print(sum(counts.get(name, 0) for name in
+    "SETATTR WRITE CREATE MKDIR SYMLINK MKNOD REMOVE RMDIR RENAME LINK".split()))'
+}
+
+# kill_daemon: as a crash would, and its mount is taken away.
+kill_daemon() {
+  kill -KILL "$DAEMON"
+  wait_gone "$DAEMON" 10 || fail "process $DAEMON outlives SIGKILL"
+  umount -l "$MNT"
 }
 
 # nothing_left: of a mount on $MNT.

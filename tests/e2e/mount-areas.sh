@@ -16,6 +16,7 @@ for where in /tmp /var/tmp/portage; do
     fail "$where is not local"
 done
 same "/tmp" "0:0 1777" "$(stat -c '%u:%g %a' "$MNT/tmp")"
+sync_mount
 same "/tmp on the server" "0:0 1777" "$(stat -c '%u:%g %a' "$TMP/root/tmp")"
 same "portage's" "250:251 775" "$(stat -c '%u:%g %a' "$MNT/var/tmp/portage")"
 same "portage's on the server" "250:251 775" \

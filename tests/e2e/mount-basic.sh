@@ -27,10 +27,12 @@ mkdir "$MNT/srv"
 echo new >"$MNT/srv/file"
 chown 12:34 "$MNT/srv/file"
 chmod 4750 "$MNT/srv/file"
+sync_mount
 same "on the server's disk" "new" "$(cat "$TMP/root/srv/file")"
 same "owner and mode there" "12:34 4750" \
   "$(stat -c '%u:%g %a' "$TMP/root/srv/file")"
 rm -r "$MNT/srv"
+sync_mount
 [ ! -e "$TMP/root/srv" ] || fail "removed, but still on the server"
 do_umount
 

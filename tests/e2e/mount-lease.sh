@@ -48,6 +48,7 @@ refused "a second writer"
 other ro,noac
 same "beside it, ro" data "$(cat "$TMP/other/etc/file")"
 echo seen >"$MNT/etc/new"
+sync_mount
 same "beside it, ro" seen "$(cat "$TMP/other/etc/new")"
 "$NFSROOTFS" umount "$TMP/other"
 has "the lease" "mountpoint=$MNT" "$(cat "$lease")"

@@ -8,14 +8,18 @@ requires python3 setpriv
 mkdir -p "$TMP/root"
 chmod 755 "$TMP" # another user has to get there
 start_server "$TMP/root"
-do_mount notmp
-mkdir -m 1777 "$MNT/d"
 
-python3 - "$MNT/d" "$TMP/root/d" <<'PY'
+cat >"$TMP/posix.py" <<'PY'
 import ctypes, errno, fcntl, mmap, os, socket, stat, subprocess, sys, time
 
 os.chdir(sys.argv[1])
-server = sys.argv[2]
+server, nfsrootfs = sys.argv[2:]
+
+
+def on_server(name):
+    """The name on the server's own disk, which has all by then."""
+    subprocess.run([nfsrootfs, "sync", "."], check=True)
+    return server + "/" + name
 
 
 def fails(want, call, *args, **kw):
@@ -43,7 +47,7 @@ fails(errno.EEXIST, os.open, "a", os.O_CREAT | os.O_EXCL | os.O_WRONLY)
 fails(errno.ENOENT, os.open, "none", os.O_RDONLY)
 fails(errno.ENOTDIR, os.open, "a", os.O_RDONLY | os.O_DIRECTORY)
 os.close(os.open("a", os.O_WRONLY | os.O_TRUNC))
-assert os.stat("a").st_size == 0 and os.stat(server + "/a").st_size == 0
+assert os.stat("a").st_size == 0 and os.stat(on_server("a")).st_size == 0
 # two appenders
 f, g = (os.open("a", os.O_WRONLY | os.O_APPEND) for _ in range(2))
 for n in range(50):
@@ -58,7 +62,7 @@ with open("b", "wb") as f:
     f.flush()
     assert get("b")[-3:] == b"end" and get("b")[:8] == bytes(8)
     os.fsync(f.fileno())
-    with open(server + "/b", "rb") as s:
+    with open(on_server("b"), "rb") as s:
         s.seek(1 << 20)
         assert s.read() == b"end"
 # holes: at least the one at the end
@@ -167,65 +171,78 @@ assert {str(n) for n in range(0, 2000, 2)} <= seen
 assert sorted(map(int, os.listdir("many"))) == list(range(0, 2000, 2))
 PY
 
-# The kernel checks permissions; setuid programs work.
-echo secret >"$MNT/d/secret"
-chmod 600 "$MNT/d/secret"
-if setpriv --reuid 1234 --regid 1234 --clear-groups cat "$MNT/d/secret" 2>/dev/null
-then fail "another user could read it"; fi
-cp /usr/bin/id "$MNT/d/id"
-chmod 4755 "$MNT/d/id"
-same "a setuid program" 0 "$(setpriv --reuid 1234 --regid 1234 --clear-groups "$MNT/d/id" -u)"
-setpriv --reuid 1234 --regid 1235 --clear-groups sh -c "echo x >$MNT/d/theirs"
-same "the owner on the server" "1234:1235" "$(stat -c %u:%g "$TMP/root/d/theirs")"
-# a write by another clears the bit
-chown 1234 "$MNT/d/id"
-chmod 4777 "$MNT/d/id"
-setpriv --reuid 4321 --regid 4321 --clear-groups sh -c "echo x >>$MNT/d/id"
-same "setuid after a write" 777 "$(stat -c %a "$TMP/root/d/id")"
-same "the same, seen here" 777 "$(stat -c %a "$MNT/d/id")"
-# so do truncation and direct writes; root's own do not
+# on_server NAME: its path on the server's own disk, which has all by then.
+on_server() {
+  sync_mount
+  echo "$TMP/root/$dir/$1"
+}
 theirs() { setpriv --reuid 4321 --regid 4321 --clear-groups sh -c "$1"; }
-chmod 6777 "$MNT/d/id"
-echo x >>"$MNT/d/id"
-sync "$MNT/d/id"
-same "setuid after root's write" 6777 "$(stat -c %a "$MNT/d/id")"
-theirs ": >$MNT/d/id"
-same "setuid after a truncation" "777 777" \
-  "$(stat -c %a "$TMP/root/d/id") $(stat -c %a "$MNT/d/id")"
-chmod 2767 "$MNT/d/id"
-theirs "dd if=/dev/zero of=$MNT/d/id bs=4096 count=1 conv=notrunc oflag=direct" \
-  2>/dev/null
-same "setgid alone, no group execution: after a write" "2767 2767" \
-  "$(stat -c %a "$TMP/root/d/id") $(stat -c %a "$MNT/d/id")"
-# a change of owner clears both, root's too, and also one that changes nothing
-for owner in 1:1 1:1 ""; do
-  chmod 6755 "$MNT/d/id"
-  python3 -c 'import os, sys; o = sys.argv[2].split(":"); os.chown(sys.argv[1],
-      *map(int, o if len(o) == 2 else (-1, -1)))' "$MNT/d/id" "$owner"
-  same "setuid after chown '$owner'" "755 755" \
-    "$(stat -c %a "$TMP/root/d/id") $(stat -c %a "$MNT/d/id")"
-done
-mkdir "$MNT/d/setgid"
-chmod 2755 "$MNT/d/setgid"
-chown 1:1 "$MNT/d/setgid"
-same "a setgid directory after chown" 2755 "$(stat -c %a "$TMP/root/d/setgid")"
-# fsync of a directory is not answered by the kernel alone
 fsyncs() { "$NFSROOTFS" status --json "$MNT" | python3 -c '
 import json, sys
-s = json.load(sys.stdin)
-s = s[0] if isinstance(s, list) else s
-print(s["fuse"]["by_kind"].get("FSYNC", 0))'; }
-before=$(fsyncs)
-sync "$MNT/d" && sync "$MNT/d"
-same "fsyncs of a directory that arrived" 2 $(($(fsyncs) - before))
-# a running program may be replaced, and goes on
-cp /bin/sleep "$MNT/d/prog"
-"$MNT/d/prog" 1000 & pid=$!
-until_true grep -q "$MNT/d/prog" /proc/$pid/maps
-cp /bin/sleep "$MNT/d/prog.new"
-mv "$MNT/d/prog.new" "$MNT/d/prog"
-echo 3 >/proc/sys/vm/drop_caches 2>/dev/null || :
-alive $pid || fail "the running program died"
-kill $pid
-wait $pid 2>/dev/null || :
+print(json.load(sys.stdin)["fuse"]["by_kind"].get("FSYNC", 0))'; }
+
+# Twice: where changes are sent later, and where they go through.
+mkdir "$TMP/root/through"
+do_mount notmp,delay=3600,through=/through
+for dir in back through; do
+  mkdir -p "$MNT/$dir"
+  chmod 1777 "$MNT/$dir"
+  python3 "$TMP/posix.py" "$MNT/$dir" "$TMP/root/$dir" "$NFSROOTFS"
+
+  # The kernel checks permissions; setuid programs work.
+  echo secret >"$MNT/$dir/secret"
+  chmod 600 "$MNT/$dir/secret"
+  if setpriv --reuid 1234 --regid 1234 --clear-groups cat "$MNT/$dir/secret" 2>/dev/null
+  then fail "another user could read it"; fi
+  cp /usr/bin/id "$MNT/$dir/id"
+  chmod 4755 "$MNT/$dir/id"
+  same "a setuid program" 0 "$(setpriv --reuid 1234 --regid 1234 --clear-groups "$MNT/$dir/id" -u)"
+  setpriv --reuid 1234 --regid 1235 --clear-groups sh -c "echo x >$MNT/$dir/theirs"
+  same "the owner on the server" "1234:1235" "$(stat -c %u:%g "$(on_server theirs)")"
+  # a write by another clears the bit
+  chown 1234 "$MNT/$dir/id"
+  chmod 4777 "$MNT/$dir/id"
+  setpriv --reuid 4321 --regid 4321 --clear-groups sh -c "echo x >>$MNT/$dir/id"
+  same "setuid after a write" 777 "$(stat -c %a "$(on_server id)")"
+  same "the same, seen here" 777 "$(stat -c %a "$MNT/$dir/id")"
+  # so do truncation and direct writes; root's own do not
+  chmod 6777 "$MNT/$dir/id"
+  echo x >>"$MNT/$dir/id"
+  sync "$MNT/$dir/id"
+  same "setuid after root's write" 6777 "$(stat -c %a "$MNT/$dir/id")"
+  theirs ": >$MNT/$dir/id"
+  same "setuid after a truncation" "777 777" \
+    "$(stat -c %a "$(on_server id)") $(stat -c %a "$MNT/$dir/id")"
+  chmod 2767 "$MNT/$dir/id"
+  theirs "dd if=/dev/zero of=$MNT/$dir/id bs=4096 count=1 conv=notrunc oflag=direct" \
+    2>/dev/null
+  same "setgid alone, no group execution: after a write" "2767 2767" \
+    "$(stat -c %a "$(on_server id)") $(stat -c %a "$MNT/$dir/id")"
+  # a change of owner clears both, root's too, and also one that changes nothing
+  for owner in 1:1 1:1 ""; do
+    chmod 6755 "$MNT/$dir/id"
+    python3 -c 'import os, sys; o = sys.argv[2].split(":"); os.chown(sys.argv[1],
+        *map(int, o if len(o) == 2 else (-1, -1)))' "$MNT/$dir/id" "$owner"
+    same "setuid after chown '$owner'" "755 755" \
+      "$(stat -c %a "$(on_server id)") $(stat -c %a "$MNT/$dir/id")"
+  done
+  mkdir "$MNT/$dir/setgid"
+  chmod 2755 "$MNT/$dir/setgid"
+  chown 1:1 "$MNT/$dir/setgid"
+  same "a setgid directory after chown" 2755 "$(stat -c %a "$(on_server setgid)")"
+  # fsync of a directory is not answered by the kernel alone
+  before=$(fsyncs)
+  sync "$MNT/$dir" && sync "$MNT/$dir"
+  same "fsyncs of a directory that arrived" 2 $(($(fsyncs) - before))
+  # a running program may be replaced, and goes on
+  cp /bin/sleep "$MNT/$dir/prog"
+  "$MNT/$dir/prog" 1000 & pid=$!
+  until_true grep -q "$MNT/$dir/prog" /proc/$pid/maps
+  cp /bin/sleep "$MNT/$dir/prog.new"
+  mv "$MNT/$dir/prog.new" "$MNT/$dir/prog"
+  echo 3 >/proc/sys/vm/drop_caches 2>/dev/null || :
+  alive $pid || fail "the running program died"
+  kill $pid
+  wait $pid 2>/dev/null || :
+done
 do_umount

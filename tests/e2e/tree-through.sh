@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# A tree of more than 4,000 files unpacked onto the server's tree: at most 4 RPCs
-# an entry, and everything about it is kept: seen through the mount, after a
+# A tree of more than 4,000 files unpacked onto the server's tree, changes going
+# through: at most 4 RPCs an entry, and everything about it is kept: seen through the mount, after a
 # remount without the cache, and on the server's own disk.
 . "$(dirname "$0")/lib.sh"
 requires python3 tar
@@ -15,7 +15,7 @@ entries=$(find "$TMP/local/tree" | wc -l)
 
 start_server "$TMP/root"
 start_relay
-do_mount notmp
+do_mount notmp,through=/
 relay reset-counts
 tar -xf "$TMP/tree.tar" -C "$MNT"
 sync -f "$MNT"
@@ -36,7 +36,7 @@ equal "on the server's disk" "$TMP/root/tree"
 [ ! -e "$TMP/root/.nfsrootfs" ] || fail "the holding directory is left"
 
 rm -rf "$CACHE"
-do_mount notmp
+do_mount notmp,through=/
 equal "without the cache" "$MNT/tree"
 rm -rf "$MNT/tree"
 do_umount
