@@ -410,7 +410,7 @@ static void main_done(struct sending *s, struct remote_call *call)
 	if (job->kind == JOB_REMOVE && status == -ESTALE && !s->asked_again) {
 		s->asked_again = true;
 		leave_burst(s);
-		go(s, STEP_PRESENT);
+		send_step(s, STEP_PRESENT);
 		return;
 	}
 	if (is_in_the_way(job, status)) {
