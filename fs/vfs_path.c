@@ -98,6 +98,23 @@ int vfs_path_of(struct vfs *v, uint64_t dir, const char *name, char **ret)
 	return r;
 }
 
+/* In a bracket. The kernel has pages and a size of what was given up, and trusts
+ * them: another generation makes it start over, as where somebody else changed
+ * the file (vfs_fill.c). */
+static void start_over(struct vfs *v, const struct wback_settled *s)
+{
+	for (unsigned k = 0; k < s->n; k++) {
+		struct meta_inode i;
+
+		if (meta_get(v->meta, s->views[k].ref.ino, &i) < 0 ||
+		    !S_ISREG(i.attr.mode))
+			continue;
+		i.generation++;
+		i.checked = 0;
+		(void)meta_put(v->meta, &i);
+	}
+}
+
 int vfs_drop_change(struct vfs *v, uint64_t id)
 {
 	struct wback_settled settled = { 0 };
@@ -107,6 +124,7 @@ int vfs_drop_change(struct vfs *v, uint64_t id)
 		return -ENOENT;
 	meta_begin(v->meta);
 	r = wback_drop(v->wback, id, &settled);
+	start_over(v, &settled);
 	meta_end(v->meta);
 	return r;
 }
