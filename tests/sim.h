@@ -42,7 +42,7 @@ static void say(struct sim *s, const char *fmt, ...)
 		      args);
 	va_end(args);
 	if (s->tell)
-		fputs(s->trace + s->trace_n, stderr);
+		fputs(s->trace + s->trace_n, stdout);
 	s->trace_n = MIN(s->trace_n + (size_t)n, sizeof(s->trace) - 1);
 }
 
@@ -57,7 +57,7 @@ static void tell_log(struct wback *wb)
 		return;
 	mutex_lock(&wb->lock);
 	TAILQ_FOREACH(op, &wb->ops, link)
-		fprintf(stderr, "op %llu %s inode %llu %s in %llu state %d%s%s\n",
+		fprintf(stdout, "op %llu %s inode %llu %s in %llu state %d%s%s\n",
 			(unsigned long long)op->id, kinds[op->kind],
 			(unsigned long long)op->obj->ref.ino,
 			op->name ? op->name->text : "",
@@ -74,15 +74,15 @@ static void bad(struct sim *s, const char *fmt, ...)
 	char *dump;
 
 	if (!s->tell)
-		fputs(s->trace, stderr);
+		fputs(s->trace, stdout);
 	va_start(args, fmt);
-	fputs("FAILED: ", stderr);
-	vfprintf(stderr, fmt, args);
+	fputs("FAILED: ", stdout);
+	vfprintf(stdout, fmt, args);
 	va_end(args);
-	fputc('\n', stderr);
+	fputc('\n', stdout);
 	tell_log(s->f.wback);
 	dump = remote_mem_dump(s->f.mem, true);
-	fprintf(stderr, "\nserver:\n%s\nto repeat: SEED=%llu sim_fs\n", dump,
+	fprintf(stdout, "\nserver:\n%s\nto repeat: SEED=%llu sim_fs\n", dump,
 		(unsigned long long)s->seed);
 	free(dump);
 	exit(EXIT_FAILURE);
@@ -92,7 +92,7 @@ static void bad(struct sim *s, const char *fmt, ...)
 static void at_exit(void)
 {
 	if (current)
-		fprintf(stderr, "seed %llu did not end\n",
+		fprintf(stdout, "seed %llu did not end\n",
 			(unsigned long long)current->seed);
 }
 
