@@ -45,6 +45,7 @@ struct sending { /* a job under way; the flusher's thread has it */
 	struct attr attr;
 	bool in_burst;       /* flush_dir.c counts it */
 	bool asked_again;    /* whether what is to be removed is there */
+	unsigned looks;      /* at what has the name of a MAKE */
 	bool held;           /* removed by renaming into the holding directory */
 	bool stable;         /* one WRITE is enough: FILE_SYNC */
 	bool verf_set, verf_changed;

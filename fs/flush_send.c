@@ -381,6 +381,53 @@ static void in_the_way(struct sending *s)
 		send_step(s, STEP_MAIN);
 }
 
+/* Let the server look at @found anew, by a change that is none: nfs-ganesha may
+ * have read its attributes before it had set them, and then keeps those. */
+static void refresh_attr(struct sending *s, const struct remote_call *found)
+{
+	struct remote_call *call =
+		send_new_call(REMOTE_SETATTR, &found->fh_out, NULL);
+
+	call->set.valid = REMOTE_SET_ATIME;
+	call->set.atime = found->attr.atime;
+	(void)remote_run(s->f->v->remote, call, NULL, 0);
+	remote_call_unref(call);
+}
+
+/* A call that was repeated may find its own first execution under way: servers
+ * make a file and set its times a moment later, by which it is known as ours. */
+static bool may_be_unfinished(struct sending *s)
+{
+	enum { LOOKS_MAX = 5, LOOK_NS = 50 * 1000 * 1000 };
+	const struct wback_job *job = s->job;
+	struct remote_call *call;
+	bool maybe;
+	int r;
+
+	if (job->kind != JOB_MAKE || S_ISDIR(job->attr.mode) ||
+	    S_ISLNK(job->attr.mode) || s->looks >= LOOKS_MAX)
+		return false;
+	if (s->looks++ > 0)
+		(void)nanosleep(&(struct timespec){ .tv_nsec = LOOK_NS }, NULL);
+	call = send_new_call(REMOTE_LOOKUP, &job->dir.fh, job->name);
+	r = remote_run(s->f->v->remote, call, NULL, 0);
+	maybe = r == 0 && call->has_attr && call->attr.size == 0 &&
+		!((call->attr.mode ^ job->attr.mode) & S_IFMT);
+	if (maybe)
+		refresh_attr(s, call);
+	remote_call_unref(call);
+	return maybe;
+}
+
+static void find_out(struct sending *s, struct remote_call *call)
+{
+	struct part *p = new_part(s, remote_call_ref(call));
+
+	s->step = STEP_FIND_OUT;
+	retry_find_out(s->f->v->remote, call, s->f->v->time_delta_ns, verdict,
+		       p);
+}
+
 static bool is_in_the_way(const struct wback_job *job, int status)
 {
 	return status == -EEXIST ||
@@ -396,11 +443,11 @@ static void main_done(struct sending *s, struct remote_call *call)
 
 	if (status == retry_already_done(call->op) && status != 0 &&
 	    job->again && s->step == STEP_MAIN) {
-		struct part *p = new_part(s, remote_call_ref(call));
-
-		s->step = STEP_FIND_OUT;
-		retry_find_out(s->f->v->remote, call, s->f->v->time_delta_ns,
-			       verdict, p);
+		find_out(s, call);
+		return;
+	}
+	if (status == -EEXIST && may_be_unfinished(s)) {
+		find_out(s, call);
 		return;
 	}
 	if (job->kind == JOB_REMOVE && status == -ENOENT)
