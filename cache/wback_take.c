@@ -75,10 +75,18 @@ static struct wback_job *make_job(struct op *op)
 	if (op->kind == JOB_MAKE)
 		job->target = copy_text(o->target);
 	if (op->kind == JOB_STORE) {
+		uint64_t end = o->trunc_sending;
+
 		job->mask = o->sending;
 		job->trunc = o->trunc_sending;
-		if (o->data.n > 0)
+		if (o->data.n > 0) {
 			copy_extents(job, &o->data);
+			end = MAX(end, o->data.v[o->data.n - 1].offset +
+					       o->data.v[o->data.n - 1].len);
+		}
+		/* Cut, and longer again by a hole: nothing else says so. */
+		if (job->trunc != TRUNC_NONE && end < o->attr.size)
+			job->mask |= ATTR_SIZE;
 	}
 	return job;
 }
