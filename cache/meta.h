@@ -125,7 +125,7 @@ int meta_names(struct meta *m, uint64_t dir, uint64_t after, meta_name_fn *fn,
 int meta_names_purge(struct meta *m, uint64_t dir, uint32_t epoch);
 
 /* Drop inodes that no name leads to (left by a crash or by changes on the
- * server). For use at mount, before the kernel knows any inode; brackets
+ * server); after a crash, have every directory listed again when it is used. For use at mount, before the kernel knows any inode; brackets
  * itself and works in small steps. */
 int meta_sweep(struct meta *m);
 

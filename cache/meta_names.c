@@ -425,14 +425,30 @@ static int mark(struct meta *m, struct marked *s)
 	return r;
 }
 
+/* The cache ended unclean: of what was recorded in its last second a part may be
+ * missing, so that the names of a directory need not be those of its version. */
+static int suspect(struct meta *m, uint64_t ino) REQUIRES(m->lock)
+{
+	struct meta_inode n;
+	int r = meta_get(m, ino, &n);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (!S_ISDIR(n.attr.mode))
+		return 0;
+	n.epoch++;
+	n.flags &= ~(uint32_t)META_COMPLETE;
+	return meta_put(m, &n);
+}
+
 /* Looks at up to META_STEP inodes from *@next on; drops those not marked. */
 static int inodes_step(struct meta *m, const struct marked *s, uint64_t *next)
 	REQUIRES(m->lock)
 {
-	uint64_t drop[META_STEP];
+	uint64_t drop[META_STEP], keep[META_STEP];
 	uint8_t key[INO_KEY_BYTES];
 	MDB_val k = { sizeof(key), key }, v;
-	unsigned n = 0, seen = 0;
+	unsigned n = 0, kept = 0, seen = 0;
 	MDB_cursor *c;
 	int rc, r = m->broken;
 
@@ -449,6 +465,8 @@ static int inodes_step(struct meta *m, const struct marked *s, uint64_t *next)
 		*next = ino + 1;
 		if (!marked_has(s, ino))
 			drop[n++] = ino;
+		else if (!m->was_clean)
+			keep[kept++] = ino;
 		rc = mdb_cursor_get(c, &k, &v, MDB_NEXT);
 	}
 	mdb_cursor_close(c);
@@ -456,6 +474,8 @@ static int inodes_step(struct meta *m, const struct marked *s, uint64_t *next)
 		return meta_env_fail(m, rc);
 	for (unsigned i = 0; r == 0 && i < n; i++)
 		r = meta_inode_drop(m, drop[i]);
+	for (unsigned i = 0; r == 0 && i < kept; i++)
+		r = suspect(m, keep[i]);
 	return r < 0 ? r : rc == 0;
 }
 
