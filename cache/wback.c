@@ -227,6 +227,13 @@ static const enum rec_type types[] = {
 	[WBACK_SETATTR] = REC_SETATTR, [WBACK_WRITE] = REC_WRITE,
 };
 
+static void keep_reserve(struct wback *wb) REQUIRES(wb->order)
+{
+	mutex_lock(&wb->lock);
+	log_set_pending(wb->log, wb->ops_n);
+	mutex_unlock(&wb->lock);
+}
+
 int wback_apply(struct wback *wb, const struct wback_change *ch,
 		uint64_t *ret_seq, struct wback_settled *ret)
 {
@@ -243,6 +250,7 @@ int wback_apply(struct wback *wb, const struct wback_change *ch,
 	int e;
 
 	mutex_lock(&wb->order);
+	keep_reserve(wb);
 	e = complete_rec(wb, &r);
 	if (e == 0)
 		e = log_append(wb->log, &r, ch->data, false, &seg, &data_at);
@@ -333,6 +341,7 @@ int wback_room(struct wback *wb, uint64_t bytes)
 			return moves(wb) ? -EAGAIN : -ENOSPC;
 	}
 	mutex_lock(&wb->order);
+	keep_reserve(wb);
 	r = log_room(wb->log, bytes);
 	wb->full = r == -ENOSPC;
 	mutex_unlock(&wb->order);

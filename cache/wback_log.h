@@ -35,6 +35,10 @@ void log_close(struct log *l);
 int log_append(struct log *l, struct rec *r, const void *data, bool reserve,
 	       struct segment **ret_segment, uint64_t *ret_data_at);
 
+/* So many ops wait: room is kept for what is noted when they are sent. Same
+ * thread as log_append(). */
+void log_set_pending(struct log *l, uint64_t ops);
+
 /* Is there room for @bytes? Same thread as log_append(). 0 or -ENOSPC. */
 int log_room(struct log *l, uint64_t bytes);
 

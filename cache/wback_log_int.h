@@ -9,6 +9,7 @@
 enum {
 	HEAD_BYTES = 72,
 	RESERVE_BYTES = 256 * 1024,
+	CONTROL_BYTES = 384, /* what sending one op adds, at the most usual */
 };
 #define MAGIC "nrfslog1"
 
@@ -28,6 +29,7 @@ struct log {
 	struct sip_key check;
 	uint64_t server_hash;
 	struct segment *last; /* the one that is written; appender only */
+	uint64_t pending;     /* ops to be sent; appender only */
 
 	struct mutex lock; /* guards what follows */
 	struct cond wake;  /* the syncer: somebody waits, or stop */

@@ -51,15 +51,31 @@ static int send_before(struct vfs *v, const struct caller *c,
 	return 0;
 }
 
-static void tell_full(struct vfs *v, bool full)
-{
-	bool was = __atomic_exchange_n(&v->log_full, full, __ATOMIC_RELAXED);
+/* A change that goes through sends what is pending, which makes room: as long as
+ * the disk is nearly full, there is room and none in turn. That is told as one. */
+enum { ROOM_AGAIN_MS = 5000 };
 
-	if (full && !was)
+static void tell_full(struct vfs *v)
+{
+	__atomic_store_n(&v->log_full_ms, clock_ms(), __ATOMIC_RELAXED);
+	if (!__atomic_exchange_n(&v->log_full, true, __ATOMIC_RELAXED))
 		msg_warning("no room for the write-back log: changes wait for "
 			    "the server until there is; nothing is lost");
-	else if (!full && was)
-		msg_info("the write-back log has room again");
+}
+
+static void tell_room(struct vfs *v)
+{
+	if (vfs_log_is_full(v) ||
+	    !__atomic_exchange_n(&v->log_full, false, __ATOMIC_RELAXED))
+		return;
+	msg_info("the write-back log has room again");
+}
+
+bool vfs_log_is_full(struct vfs *v)
+{
+	return __atomic_load_n(&v->log_full, __ATOMIC_RELAXED) &&
+	       clock_ms() - __atomic_load_n(&v->log_full_ms,
+					    __ATOMIC_RELAXED) < ROOM_AGAIN_MS;
 }
 
 /* ---- a time that follows a write is sent a moment later (times.c) ---- */
@@ -125,11 +141,12 @@ int change_apply(struct vfs *v, const struct caller *c, struct change *ch)
 
 	if (!goes_through(v, ch)) {
 		r = back_apply(v, c, ch);
-		if (r == -ENOSPC ||
-		    __atomic_load_n(&v->log_full, __ATOMIC_RELAXED))
-			tell_full(v, r == -ENOSPC);
-		if (r != -ENOSPC)
+		if (r != -ENOSPC) {
+			if (__atomic_load_n(&v->log_full, __ATOMIC_RELAXED))
+				tell_room(v);
 			return r;
+		}
+		tell_full(v);
 	}
 	if (v->wback) {
 		r = send_before(v, c, ch);

@@ -56,6 +56,7 @@ static void look(const struct status_source *s, struct view *ret)
 	meta_get_stats(s->meta, &ret->meta);
 	if (s->wback)
 		wback_get_stats(s->wback, &ret->log);
+	ret->log.full |= s->wback && vfs_log_is_full(s->vfs);
 	ret->away = remote_retry_is_away(s->remote);
 	ret->rss_bytes = rss_bytes();
 	describe_options(s->config, ret->options, sizeof(ret->options));

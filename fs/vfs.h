@@ -60,6 +60,9 @@ int vfs_path_of(struct vfs *v, uint64_t dir, const char *name, char **ret);
  * -ENOENT: there is no trouble of that number. Does not wait. */
 int vfs_drop_change(struct vfs *v, uint64_t id);
 
+/* Has the local disk had no room for the log in the last seconds? */
+bool vfs_log_is_full(struct vfs *v);
+
 /* Each success of a function with a vfs_entry is one reference of the kernel's
  * on entry.ino, given back by vfs_forget(). A name known to be absent is
  * success with ino 0. */

@@ -72,6 +72,7 @@ struct vfs {
 	uint64_t changed[CHANGED_SLOTS];
 	uint64_t last_time_ns; /* given out by vfs_unique_time() */
 	bool log_full;         /* the user was told */
+	uint64_t log_full_ms;  /* when it was so last; these two: atomic */
 
 	struct mutex lock; /* guards what follows */
 	struct cond cond;  /* a flight landed, a job came or ended, or closing */
