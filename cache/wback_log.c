@@ -12,9 +12,10 @@
  *            8 durable, 16 secret, 8 hash of the server's name, 4 check, 4 zero
  *
  * A file is allocated ahead, so that an append finds its room and a sync has
- * little to do. RESERVE bytes at its end (a quarter of a small one) are kept for
- * records about sending:
- * those free room in the end, and must not fail for want of it.
+ * little to do. Room at its end is kept for records about sending: those free
+ * room in the end, and must not fail for want of it. It is enough for all ops
+ * that wait, or for those of any one segment, since more are never in one; when
+ * these are sent the oldest segment goes, and there is room for a new one.
  *
  * What a crash leaves. After the death of the process all is there. After a
  * loss of power the log ends at the first record that is not valid: what
@@ -238,11 +239,22 @@ static int write_all(int fd, struct iovec *iov, unsigned n, uint64_t at)
 	return 0;
 }
 
+static uint64_t reserve_bytes(const struct log *l)
+{
+	uint64_t least = MIN((uint64_t)RESERVE_BYTES, l->o.segment_bytes / 4);
+
+	return MIN(least + l->pending * CONTROL_BYTES,
+		   l->o.segment_bytes / 4 * 3);
+}
+
+void log_set_pending(struct log *l, uint64_t ops)
+{
+	l->pending = ops;
+}
+
 int log_room(struct log *l, uint64_t bytes)
 {
-	uint64_t reserve = MIN((uint64_t)RESERVE_BYTES, l->o.segment_bytes / 4);
-
-	if (l->last->used + padded(bytes) + reserve <= l->last->bytes)
+	if (l->last->used + padded(bytes) + reserve_bytes(l) <= l->last->bytes)
 		return 0;
 	return begin_segment(l, l->o.keep_free);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* flush_check.c: the step CHECK of a job: has somebody else changed the contents
- * that it would overwrite or remove? In the flusher's thread; no locks.
+/* flush_check.c: what others have done. The step CHECK of a job: has somebody
+ * else changed the contents that it would overwrite or remove? And what is to be
+ * done with what is in its way. In the flusher's thread; no locks.
  */
 #include "flush_int.h"
 
@@ -105,4 +106,54 @@ void check_done(struct sending *s, struct remote_call *call)
 		conflict(s);
 	else
 		after_check(s);
+}
+
+/* The name is taken, or not empty: by somebody else. */
+void check_in_the_way(struct sending *s)
+{
+	struct vfs *v = s->f->v;
+	struct wback_job *job = s->job;
+	int r;
+
+	if (job->kind == JOB_MAKE && S_ISDIR(job->attr.mode)) {
+		/* Two who made one directory agree. */
+		struct meta_inode d = { .ino = job->dir.ino,
+					.handle = job->dir.fh };
+		struct remote_call *call =
+			send_new_call(REMOTE_LOOKUP, &d.handle, job->name);
+
+		r = remote_run(v->remote, call, NULL, 0);
+		if (r == 0 && call->has_attr && S_ISDIR(call->attr.mode)) {
+			s->fh = call->fh_out;
+			send_take_attr(s, call);
+			s->step = STEP_FIX;
+			remote_call_unref(call);
+			send_finished(s);
+			return;
+		}
+		remote_call_unref(call);
+	}
+	if (job->kind == JOB_RENAME)
+		r = conflict_move_aside(v, &job->newdir, job->newname);
+	else
+		r = conflict_move_aside(v, &job->dir, job->name);
+	if (r < 0 && r != -ENOENT)
+		send_failed(s, r);
+	else if (job->kind == JOB_REMOVE)
+		send_finished(s);
+	else
+		send_step(s, STEP_MAIN);
+}
+
+/* Let the server look at @found anew, by a change that is none: nfs-ganesha may
+ * have read its attributes before it had set them, and then keeps those. */
+void check_refresh(struct sending *s, const struct remote_call *found)
+{
+	struct remote_call *call =
+		send_new_call(REMOTE_SETATTR, &found->fh_out, NULL);
+
+	call->set.valid = REMOTE_SET_ATIME;
+	call->set.atime = found->attr.atime;
+	(void)remote_run(s->f->v->remote, call, NULL, 0);
+	remote_call_unref(call);
 }

@@ -104,6 +104,10 @@ void send_finished(struct sending *s);
 
 void check_begin(struct sending *s);
 void check_done(struct sending *s, struct remote_call *call);
+/* The name is taken, or not empty: by somebody else. */
+void check_in_the_way(struct sending *s);
+/* Let the server look at what was found anew. Blocks. */
+void check_refresh(struct sending *s, const struct remote_call *found);
 
 /* ---- flush_store.c ---- */
 

@@ -344,56 +344,6 @@ static void asked(struct sending *s, struct remote_call *call)
 		send_step(s, STEP_ATTR);
 }
 
-/* The name is taken, or not empty: by somebody else. */
-static void in_the_way(struct sending *s)
-{
-	struct vfs *v = s->f->v;
-	struct wback_job *job = s->job;
-	int r;
-
-	if (job->kind == JOB_MAKE && S_ISDIR(job->attr.mode)) {
-		/* Two who made one directory agree. */
-		struct meta_inode d = { .ino = job->dir.ino,
-					.handle = job->dir.fh };
-		struct remote_call *call =
-			send_new_call(REMOTE_LOOKUP, &d.handle, job->name);
-
-		r = remote_run(v->remote, call, NULL, 0);
-		if (r == 0 && call->has_attr && S_ISDIR(call->attr.mode)) {
-			s->fh = call->fh_out;
-			send_take_attr(s, call);
-			s->step = STEP_FIX;
-			remote_call_unref(call);
-			send_finished(s);
-			return;
-		}
-		remote_call_unref(call);
-	}
-	if (job->kind == JOB_RENAME)
-		r = conflict_move_aside(v, &job->newdir, job->newname);
-	else
-		r = conflict_move_aside(v, &job->dir, job->name);
-	if (r < 0 && r != -ENOENT)
-		send_failed(s, r);
-	else if (job->kind == JOB_REMOVE)
-		send_finished(s);
-	else
-		send_step(s, STEP_MAIN);
-}
-
-/* Let the server look at @found anew, by a change that is none: nfs-ganesha may
- * have read its attributes before it had set them, and then keeps those. */
-static void refresh_attr(struct sending *s, const struct remote_call *found)
-{
-	struct remote_call *call =
-		send_new_call(REMOTE_SETATTR, &found->fh_out, NULL);
-
-	call->set.valid = REMOTE_SET_ATIME;
-	call->set.atime = found->attr.atime;
-	(void)remote_run(s->f->v->remote, call, NULL, 0);
-	remote_call_unref(call);
-}
-
 /* A call that was repeated may find its own first execution under way: servers
  * make a file and set its times a moment later, by which it is known as ours. */
 static bool may_be_unfinished(struct sending *s)
@@ -414,7 +364,7 @@ static bool may_be_unfinished(struct sending *s)
 	maybe = r == 0 && call->has_attr && call->attr.size == 0 &&
 		!((call->attr.mode ^ job->attr.mode) & S_IFMT);
 	if (maybe)
-		refresh_attr(s, call);
+		check_refresh(s, call);
 	remote_call_unref(call);
 	return maybe;
 }
@@ -461,7 +411,7 @@ static void main_done(struct sending *s, struct remote_call *call)
 		return;
 	}
 	if (is_in_the_way(job, status)) {
-		in_the_way(s);
+		check_in_the_way(s);
 		return;
 	}
 	if (status < 0) {

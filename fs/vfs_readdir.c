@@ -133,6 +133,12 @@ int vfs_readdir(struct vfs *v, const struct caller *c, uint64_t dir,
 			return r;
 	}
 	meta_begin(v->meta);
+	/* It may have come to be on the server since. */
+	r = view_get(v, dir, &d);
+	if (r < 0) {
+		meta_end(v->meta);
+		return r == -ENOENT ? -ESTALE : r;
+	}
 	s.dir_checked = d.checked;
 	r = read_dots(&s, &d, after);
 	after = after < META_OFFSET_MIN ? 0 : after;
