@@ -9,8 +9,8 @@
  *   last name        MAKE, nothing under way       nothing: all is cancelled; a
  *     removed                                      RENAME of it that replaced
  *                                                  something removes that
- *   last name        STORE                         the removal alone
- *     removed
+ *   last name        STORE                         the removal alone, unless it
+ *     removed                                      is seen by another name first
  */
 #include "wback_int.h"
 
@@ -120,22 +120,63 @@ static void rename_to_remove(struct wback *wb, struct op *op)
 	moved_check(wb, true); /* they wait for it again */
 }
 
-static void cancel_all(struct wback *wb, struct object *o)
+/* What @op would have replaced is replaced by @by, a newer one to the same name,
+ * which is never absent that way. */
+static bool hand_on(struct wback *wb, struct op *op, struct op *by)
 {
-	struct touch *x, *next;
-
-	for (x = o->ops.first; x; x = next) {
-		struct op *op = x->op;
-
-		next = x->next;
-		if (op->kind == JOB_RENAME && op->replaced) {
-			wb->cancelled++;
-			rename_to_remove(wb, op);
-		} else {
-			op_cancel(wb, op);
-		}
+	/* A rename from one link of a file to another does nothing. */
+	if (by->kind != JOB_RENAME || by->newname != op->newname ||
+	    by->obj == op->obj || by->obj == op->replaced)
+		return false;
+	if (by->replaced == op->obj) {
+		by->replaced = NULL;
+		op_leave(wb, by, T_REPLACED);
 	}
-	o->mask = 0;
+	if (by->replaced)
+		return false;
+	by->replaced = op->replaced;
+	op_touch(by, T_REPLACED, &by->replaced->ops);
+	if (by->t[T_REPLACED].next)
+		op_check(wb, by->t[T_REPLACED].next->op);
+	op_cancel(wb, op);
+	return true;
+}
+
+/* The change after @op to the name that it gave to its object. */
+static struct op *next_at_name(const struct op *op)
+{
+	const struct touch *x = &op->t[T_OBJ];
+
+	while ((x = x->next))
+		if (x->op->name == op->newname ||
+		    x->op->newname == op->newname)
+			return x->op;
+	return NULL;
+}
+
+/* @op is a RENAME of what will never have been made, over something. @by: the
+ * change that takes the last name; may be NULL. */
+static void cancel_replacing(struct wback *wb, struct op *op, struct op *by)
+{
+	struct op *next = next_at_name(op);
+
+	if (!next)
+		next = by;
+	if (!next) { /* a replay: it has been sent, and replaced that, too */
+		op_cancel(wb, op);
+	} else if (!hand_on(wb, op, next)) {
+		wb->cancelled++;
+		rename_to_remove(wb, op);
+	}
+}
+
+static struct op *find_replacing(const struct object *o)
+{
+	for (const struct touch *x = o->ops.first; x; x = x->next)
+		if (x->op->obj == o && x->op->kind == JOB_RENAME &&
+		    x->op->replaced)
+			return x->op;
+	return NULL;
 }
 
 static bool can_cancel(const struct object *o)
@@ -150,10 +191,50 @@ static bool can_cancel(const struct object *o)
 	return !o->in.first;
 }
 
-/* One name of @o less. True: an op must tell the server. */
+static void cancel_all(struct wback *wb, struct object *o, struct op *by);
+
+/* A directory that was removed, but for what was to be done in it before. */
+static void cancel_dir(struct wback *wb, struct object *dir)
+{
+	if (dir && dir->removed && can_cancel(dir))
+		cancel_all(wb, dir, NULL);
+}
+
+/* @by: the change that takes the last name; may be NULL. */
+static void cancel_all(struct wback *wb, struct object *o, struct op *by)
+{
+	struct touch *x, *next;
+	struct op *op;
+
+	while ((op = find_replacing(o)))
+		cancel_replacing(wb, op, by);
+	for (x = o->ops.first; x; x = next) {
+		struct object *dir = x->op->dir, *newdir = x->op->newdir;
+
+		next = x->next;
+		op_cancel(wb, x->op);
+		cancel_dir(wb, dir);
+		cancel_dir(wb, newdir);
+	}
+	o->mask = 0;
+}
+
+/* Is the server to see @o, after it was stored, by another name than it had? Who
+ * publishes a file so must not be seen to publish half of it, though it has been
+ * replaced since. */
+static bool is_shown(const struct object *o)
+{
+	for (const struct touch *x = o->ops.first; x; x = x->next)
+		if (x->op->obj == o && x->op->id > o->store->id &&
+		    (x->op->kind == JOB_RENAME || x->op->kind == JOB_LINK))
+			return true;
+	return false;
+}
+
+/* One name of @o less, by the change @by. True: an op must tell the server. */
 static bool unlink_object(struct wback *wb, struct object *o,
 			  const struct wback_ref *ref,
-			  const struct timespec *now)
+			  const struct timespec *now, struct op *by)
 {
 	bool last = S_ISDIR(o->ref.mode) ||
 		    (o->fresh ? o->attr.nlink : ref->nlink) <= 1;
@@ -166,17 +247,20 @@ static bool unlink_object(struct wback *wb, struct object *o,
 	if (!last)
 		return true;
 	o->removed = true;
+	wb->data_bytes -= o->data.bytes; /* hardly to be sent any more */
+	if (can_cancel(o)) {
+		cancel_all(wb, o, by);
+		return false;
+	}
+	if (o->store && is_shown(o))
+		return true;
 	o->mask = 0;
-	wb->data_bytes -= o->data.bytes; /* not to be sent any more */
 	if (o->store) {
 		/* It may have been done, before a crash. */
 		o->base_known &= !o->store->again;
 		op_cancel(wb, o->store);
 	}
-	if (!can_cancel(o))
-		return true;
-	cancel_all(wb, o);
-	return false;
+	return true;
 }
 
 /* ---- names ---- */
@@ -260,7 +344,7 @@ static void apply_remove(struct wback *wb, const struct rec *r,
 	struct op *op = add_op(wb, JOB_REMOVE, r, segment, o, dir, n);
 
 	op_untouch(op, T_OBJ); /* it is no reason not to cancel */
-	if (unlink_object(wb, o, &r->obj, &r->now)) {
+	if (unlink_object(wb, o, &r->obj, &r->now, op)) {
 		op_touch(op, T_OBJ, &o->ops);
 		op_enter(wb, op);
 	} else {
@@ -289,7 +373,7 @@ static void apply_rename(struct wback *wb, const struct rec *r,
 		replaced = object_get(wb, &r->replaced);
 		if (S_ISDIR(replaced->ref.mode))
 			object_add_link(newdir, -1);
-		if (unlink_object(wb, replaced, &r->replaced, &r->now)) {
+		if (unlink_object(wb, replaced, &r->replaced, &r->now, op)) {
 			op->replaced = replaced;
 			op_touch(op, T_REPLACED, &replaced->ops);
 		}
@@ -437,7 +521,11 @@ static void apply_write(struct wback *wb, const struct rec *r,
 
 void cancel_unmade(struct wback *wb, struct object *o)
 {
+	struct op *replacing;
+
 	o->removed = o->forgotten = true;
+	while ((replacing = find_replacing(o)))
+		cancel_replacing(wb, replacing, NULL);
 	for (struct touch *x = o->ops.first, *next; x; x = next) {
 		struct op *op = x->op;
 
@@ -447,7 +535,7 @@ void cancel_unmade(struct wback *wb, struct object *o)
 		op->replaced = NULL; /* nothing, as it turned out */
 		op_leave(wb, op, T_REPLACED);
 	}
-	cancel_all(wb, o);
+	cancel_all(wb, o, NULL);
 	object_mark(wb, o);
 }
 

@@ -347,19 +347,25 @@ struct op *op_new(struct wback *wb, enum wback_job_kind kind, uint64_t id,
 	return op;
 }
 
+/* Nearly always the newest. */
 void op_touch(struct op *op, unsigned t, struct queue *q)
 {
-	struct touch *x = &op->t[t];
+	struct touch *x = &op->t[t], *before = q->last;
 
+	while (before && before->op->id > op->id)
+		before = before->prev;
 	x->op = op;
 	x->queue = q;
-	x->next = NULL;
-	x->prev = q->last;
-	if (q->last)
-		q->last->next = x;
+	x->prev = before;
+	x->next = before ? before->next : q->first;
+	if (x->next)
+		x->next->prev = x;
+	else
+		q->last = x;
+	if (before)
+		before->next = x;
 	else
 		q->first = x;
-	q->last = x;
 }
 
 void op_untouch(struct op *op, unsigned t)
