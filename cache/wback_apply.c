@@ -136,6 +136,7 @@ static bool hand_on(struct wback *wb, struct op *op, struct op *by)
 		return false;
 	by->replaced = op->replaced;
 	op_touch(by, T_REPLACED, &by->replaced->ops);
+	op_inherit(wb, by, op->segment);
 	if (by->t[T_REPLACED].next)
 		op_check(wb, by->t[T_REPLACED].next->op);
 	op_cancel(wb, op);
@@ -155,13 +156,16 @@ static struct op *next_at_name(const struct op *op)
 }
 
 /* @op is a RENAME of what will never have been made, over something. @by: the
- * change that takes the last name; may be NULL. */
+ * change that takes the last name; may be NULL. As long as something comes of
+ * it, a replay needs the record of the creation, to cancel the same again. */
 static void cancel_replacing(struct wback *wb, struct op *op, struct op *by)
 {
 	struct op *next = next_at_name(op);
 
 	if (!next)
 		next = by;
+	if (op->obj->make)
+		op_inherit(wb, op, op->obj->make->segment);
 	if (!next) { /* a replay: it has been sent, and replaced that, too */
 		op_cancel(wb, op);
 	} else if (!hand_on(wb, op, next)) {

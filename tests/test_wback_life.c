@@ -318,34 +318,6 @@ static void test_death_with_a_second_store_waiting(void **state)
 
 /* ---- segments that went ---- */
 
-static void fill_segment(struct log_test *t)
-{
-	uint64_t list[64], last;
-	char *text = malloc(500001);
-
-	memset(text, 'x', 500000);
-	text[500000] = 0;
-	last = list[segments_of(t, list) - 1];
-	while (list[segments_of(t, list) - 1] == last)
-		write_at(t, 99, 0, text);
-	free(text);
-}
-
-/* Sends what may be sent of inode @ino alone. */
-static void send_only(struct log_test *t, uint64_t ino)
-{
-	struct wback_job *jobs[64];
-	unsigned n = take(t, jobs, 64);
-
-	for (unsigned k = 0; k < n; k++)
-		if (jobs[k]->obj.ino == ino) {
-			job_done(t, jobs[k]);
-		} else {
-			wback_undo(t->wb, jobs[k], false);
-			wback_check(t->wb);
-		}
-}
-
 static void test_changes_merged_across_segments(void **state)
 {
 	struct log_test *t = *state;

@@ -49,7 +49,47 @@ static void test_replaced_again_while_it_is_sent(void **state)
 	expect_nothing_left(t);
 }
 
-/* The same with a life between, and a link instead of a rename. */
+/* The log begins behind the creation of what was cancelled. */
+static void test_removals_outlive_the_creation(void **state)
+{
+	struct log_test *t = *state;
+
+	make_file(t, 100, ROOT, "a");
+	fill_segment(t);
+	move_file(t, 100, ROOT, "a", ROOT, "b", 5);
+	move_file(t, 100, ROOT, "b", ROOT, "c", 6);
+	remove_file(t, 100, ROOT, "c");
+	wback_forget(t->wb, 100);
+	send_only(t, 6);
+	send_only(t, 99);
+	assert_int_equal(stats_of(t).ops, 1);
+	reopen(t);
+	expect_sent(t, "REMOVE 5 b;");
+	expect_nothing_left(t);
+}
+
+static void test_replaced_again_outlives_the_creation(void **state)
+{
+	struct log_test *t = *state;
+
+	make_file(t, 100, ROOT, "new1");
+	fill_segment(t);
+	move_file(t, 100, ROOT, "new1", ROOT, "a", 5);
+	make_file(t, 101, ROOT, "new2");
+	move_file(t, 101, ROOT, "new2", ROOT, "a", 100);
+	make_file(t, 102, ROOT, "other");
+	send_only(t, 99);
+	reopen(t);
+	send_only(t, 101); /* MAKE */
+	reopen(t);
+	send_only(t, 101); /* RENAME */
+	assert_int_equal(stats_of(t).ops, 1);
+	reopen(t);
+	expect_sent(t, "MAKE 102 other;");
+	expect_nothing_left(t);
+}
+
+/* A link instead of a rename, with a life between. */
 static void test_linked_and_removed_while_it_is_sent(void **state)
 {
 	struct log_test *t = *state;
@@ -103,6 +143,8 @@ static void test_directories_of_a_linked_file_are_nothing(void **state)
 
 RUN_TESTS(LOG_TEST(test_replaced_again_before_it_is_sent),
 	  LOG_TEST(test_replaced_again_while_it_is_sent),
+	  LOG_TEST(test_removals_outlive_the_creation),
+	  LOG_TEST(test_replaced_again_outlives_the_creation),
 	  LOG_TEST(test_linked_and_removed_while_it_is_sent),
 	  LOG_TEST(test_removed_while_it_is_sent_is_not_stored),
 	  LOG_TEST(test_directories_of_a_linked_file_are_nothing))

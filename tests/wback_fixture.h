@@ -393,5 +393,34 @@ static inline int open_segment(struct log_test *t, uint64_t number, int flags)
 	return fd;
 }
 
+/* Writes to inode 99 until a new segment begins. */
+static inline void fill_segment(struct log_test *t)
+{
+	uint64_t list[64], last;
+	char *text = malloc(500001);
+
+	memset(text, 'x', 500000);
+	text[500000] = 0;
+	last = list[segments_of(t, list) - 1];
+	while (list[segments_of(t, list) - 1] == last)
+		write_at(t, 99, 0, text);
+	free(text);
+}
+
+/* Sends what may be sent of inode @ino alone. */
+static inline void send_only(struct log_test *t, uint64_t ino)
+{
+	struct wback_job *jobs[64];
+	unsigned n = take(t, jobs, 64);
+
+	for (unsigned k = 0; k < n; k++)
+		if (jobs[k]->obj.ino == ino) {
+			job_done(t, jobs[k]);
+		} else {
+			wback_undo(t->wb, jobs[k], false);
+			wback_check(t->wb);
+		}
+}
+
 #define LOG_TEST(fn) \
 	cmocka_unit_test_setup_teardown(fn, log_setup, log_teardown)
