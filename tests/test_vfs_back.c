@@ -34,7 +34,9 @@ static void test_sent_when_it_is_old_enough(void **state)
 	struct fixture *f = *state;
 	uint64_t until;
 
+	unmount_fs(f);
 	f->config.delay_ms = 200;
+	mount_fs(f);
 	for (unsigned k = 0; k < 2; k++) {
 		char name[2] = { (char)('a' + k), 0 }, path[3] = { '/', name[0] };
 
