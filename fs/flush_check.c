@@ -108,6 +108,53 @@ void check_done(struct sending *s, struct remote_call *call)
 		after_check(s);
 }
 
+static struct remote_call *look_at_name(struct sending *s)
+{
+	struct remote_call *call = send_new_call(REMOTE_LOOKUP,
+						 &s->job->dir.fh, s->job->name);
+
+	call->status = remote_run(s->f->v->remote, call, NULL, 0);
+	return call;
+}
+
+/* Two who made one directory agree. */
+static bool adopt_dir(struct sending *s)
+{
+	struct remote_call *call = look_at_name(s);
+	bool ok = call->status == 0 && call->has_attr &&
+		  S_ISDIR(call->attr.mode);
+
+	if (ok) {
+		s->fh = call->fh_out;
+		send_take_attr(s, call);
+		s->step = STEP_FIX;
+	}
+	remote_call_unref(call);
+	return ok;
+}
+
+/* A server that died while it executed our call has left a file without the times
+ * by which we would know it; and a file without contents is no version to keep. */
+static bool remove_half_made(struct sending *s)
+{
+	const struct wback_job *job = s->job;
+	struct remote_call *call;
+	bool ok;
+
+	if (!job->again && s->main->attempts < 2)
+		return false;
+	call = look_at_name(s);
+	ok = call->status == 0 && call->has_attr && S_ISREG(call->attr.mode) &&
+	     call->attr.size == 0 && call->attr.nlink == 1;
+	remote_call_unref(call);
+	if (!ok)
+		return false;
+	call = send_new_call(REMOTE_REMOVE, &job->dir.fh, job->name);
+	ok = remote_run(s->f->v->remote, call, NULL, 0) == 0;
+	remote_call_unref(call);
+	return ok;
+}
+
 /* The name is taken, or not empty: by somebody else. */
 void check_in_the_way(struct sending *s)
 {
@@ -115,25 +162,14 @@ void check_in_the_way(struct sending *s)
 	struct wback_job *job = s->job;
 	int r;
 
-	if (job->kind == JOB_MAKE && S_ISDIR(job->attr.mode)) {
-		/* Two who made one directory agree. */
-		struct meta_inode d = { .ino = job->dir.ino,
-					.handle = job->dir.fh };
-		struct remote_call *call =
-			send_new_call(REMOTE_LOOKUP, &d.handle, job->name);
-
-		r = remote_run(v->remote, call, NULL, 0);
-		if (r == 0 && call->has_attr && S_ISDIR(call->attr.mode)) {
-			s->fh = call->fh_out;
-			send_take_attr(s, call);
-			s->step = STEP_FIX;
-			remote_call_unref(call);
-			send_finished(s);
-			return;
-		}
-		remote_call_unref(call);
+	if (job->kind == JOB_MAKE && S_ISDIR(job->attr.mode) && adopt_dir(s)) {
+		send_finished(s);
+		return;
 	}
-	if (job->kind == JOB_RENAME)
+	if (job->kind == JOB_MAKE && S_ISREG(job->attr.mode) &&
+	    remove_half_made(s))
+		r = 0;
+	else if (job->kind == JOB_RENAME)
 		r = conflict_move_aside(v, &job->newdir, job->newname);
 	else
 		r = conflict_move_aside(v, &job->dir, job->name);
