@@ -32,6 +32,7 @@ struct burst {
 	uint64_t dir;
 	unsigned under_way;
 	uint64_t checked; /* the directory's, before it */
+	bool is_believed; /* by that */
 	/* Of the newest reply: it counts what all the others did. */
 	struct timespec newest;
 	uint32_t nlink;
@@ -116,6 +117,7 @@ void burst_begin(struct flush *f, uint64_t dir)
 		meta_begin(f->v->meta);
 		if (meta_get(f->v->meta, dir, &d) == 0) {
 			b->checked = d.checked;
+			b->is_believed = vfs_trusts(f->v, d.checked, 0);
 			see(b, &(struct version){ d.server_mtime,
 						  d.server_ctime });
 		}
@@ -163,6 +165,15 @@ static void count_links(const struct burst *b, struct meta_inode *d)
 		d->attr.nlink = b->nlink;
 }
 
+/* Are the names that the cache has of the directory those of a version that hangs
+ * together with the newest one? If nobody had asked about it in this session,
+ * after a crash say, the cache may be older than what we sent ourselves: it is
+ * not to be believed by a reply to a change alone. */
+static bool is_proven(const struct burst *b)
+{
+	return !b || b->is_believed || b->loose_n == 0;
+}
+
 int burst_end(struct flush *f, uint64_t dir, bool has_attr,
 	      const struct attr *post, const struct remote_pre *pre,
 	      const struct moment *when, int links, struct meta_inode *ret)
@@ -192,7 +203,7 @@ int burst_end(struct flush *f, uint64_t dir, bool has_attr,
 	if (r == 0) {
 		if (!has_attr) {
 			d.checked = 0; /* not told: ask before it is used */
-		} else if (newer) {
+		} else if (newer && is_proven(b)) {
 			uint32_t nlink = d.attr.nlink;
 
 			d.attr = *post;
