@@ -15,9 +15,9 @@
 #include "sim.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { SEEDS_DEFAULT = 500 };
+enum { SEEDS_DEFAULT = 200 };
 #else
-enum { SEEDS_DEFAULT = 10000 };
+enum { SEEDS_DEFAULT = 2000 };
 #endif
 
 /* ---- operations ---- */
