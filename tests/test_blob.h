@@ -42,13 +42,17 @@ static inline void blob_test_fill(uint64_t ino, const struct blob_version *v,
 {
 	uint64_t seed = ino * 1000003 + (uint64_t)v->mtime.tv_sec;
 
-	for (size_t i = 0; i < len; i++) {
-		uint64_t word = seed + (offset + i) / 8 / (ino % 2 ? 1 : 32);
+	while (len > 0) {
+		uint64_t word = seed + offset / 8 / (ino % 2 ? 1 : 32);
+		size_t skip = offset % 8, n = MIN(8 - skip, len);
 
 		word *= UINT64_C(0x9e3779b97f4a7c15);
 		word ^= word >> 29;
 		word *= UINT64_C(0xbf58476d1ce4e5b9);
-		buf[i] = (uint8_t)(word >> 8 * ((offset + i) % 8));
+		memcpy(buf, (uint8_t *)&word + skip, n);
+		buf += n;
+		offset += n;
+		len -= n;
 	}
 }
 
