@@ -177,15 +177,10 @@ static int bucket_read(const struct index_file *x, uint64_t number,
 static int bucket_find(const struct index_file *x, const struct bucket *k,
 		       uint64_t ino, uint32_t index, struct blob_slot *ret)
 {
-	struct blob_slot want = { .ino = ino, .index = index, .pack = 1 };
-	uint8_t key[BLOB_SLOT_BYTES];
-
-	blob_slot_encode(&x->check, &want, key);
 	for (int i = 0; i < BLOB_BUCKET_SLOTS; i++) {
 		const uint8_t *at = k->data + (size_t)i * BLOB_SLOT_BYTES;
 
-		/* The first 12 bytes are number and index. */
-		if (memcmp(at, key, 12) == 0 &&
+		if (blob_slot_is(at, ino, index) &&
 		    blob_slot_decode(&x->check, at, ret))
 			return i;
 	}

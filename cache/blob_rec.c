@@ -121,6 +121,81 @@ uint32_t blob_chunk_bytes(uint64_t size, uint32_t index)
 	return (uint32_t)MIN(size - start, (uint64_t)BLOB_CHUNK_BYTES);
 }
 
+/* ---- the check of a payload ---- */
+
+/* SipHash-1-3, as sip_hash(), over every other word in each of two lanes, which
+ * a processor works on at the same time: twice as fast, and reading a chunk is
+ * mostly this. Then one sip_hash() over both. */
+struct lane {
+	uint64_t a, b, c, d;
+};
+
+static inline uint64_t rotl(uint64_t v, unsigned n)
+{
+	return v << n | v >> (64 - n);
+}
+
+static inline __attribute__((always_inline)) struct lane
+lane_round(struct lane v)
+{
+	v.a += v.b;
+	v.b = rotl(v.b, 13) ^ v.a;
+	v.a = rotl(v.a, 32);
+	v.c += v.d;
+	v.d = rotl(v.d, 16) ^ v.c;
+	v.a += v.d;
+	v.d = rotl(v.d, 21) ^ v.a;
+	v.c += v.b;
+	v.b = rotl(v.b, 17) ^ v.c;
+	v.c = rotl(v.c, 32);
+	return v;
+}
+
+static struct lane lane_begin(const struct sip_key *k, uint64_t lane)
+{
+	return (struct lane){ k->k0 ^ 0x736f6d6570736575u ^ lane,
+			      k->k1 ^ 0x646f72616e646f6du,
+			      k->k0 ^ 0x6c7967656e657261u,
+			      k->k1 ^ 0x7465646279746573u };
+}
+
+static uint64_t lane_end(struct lane v)
+{
+	v.c ^= 0xff;
+	for (int i = 0; i < 3; i++)
+		v = lane_round(v);
+	return v.a ^ v.b ^ v.c ^ v.d;
+}
+
+static uint64_t payload_hash(const struct sip_key *k, const uint8_t *p,
+			     size_t len)
+{
+	struct lane x = lane_begin(k, 0), y = lane_begin(k, 1);
+	uint8_t tail[16] = { 0 }, sums[24];
+
+	for (size_t left = len;; left -= 16, p += 16) {
+		uint64_t w[2];
+
+		if (left < 16) {
+			memcpy(tail, p, left);
+			p = tail;
+		}
+		memcpy(w, p, 16);
+		x.d ^= le64toh(w[0]);
+		y.d ^= le64toh(w[1]);
+		x = lane_round(x);
+		y = lane_round(y);
+		x.a ^= le64toh(w[0]);
+		y.a ^= le64toh(w[1]);
+		if (left < 16)
+			break;
+	}
+	put_u64(sums, lane_end(x));
+	put_u64(sums + 8, lane_end(y));
+	put_u64(sums + 16, len);
+	return sip_hash(k, sums, sizeof(sums));
+}
+
 /* ---- file heads ---- */
 
 static const char *const magic[] = { [BLOB_FILE_PACK] = MAGIC_PACK,
@@ -168,7 +243,7 @@ static uint32_t head_check(const struct sip_key *k, uint64_t at,
 void blob_rec_encode(const struct sip_key *k, uint64_t at, struct blob_rec *r,
 		     const void *payload, uint8_t out[BLOB_HEAD_BYTES])
 {
-	r->payload_check = sip_hash(k, payload, r->stored);
+	r->payload_check = payload_hash(k, payload, r->stored);
 	put_u32(out + 4, r->stored | (r->compressed ? COMPRESSED : 0));
 	put_u64(out + 8, r->payload_check);
 	put_u64(out + 16, r->ino);
@@ -201,7 +276,7 @@ int blob_rec_decode(const struct sip_key *k, uint64_t at,
 bool blob_rec_sound(const struct sip_key *k, const struct blob_rec *r,
 		    const void *payload)
 {
-	return sip_hash(k, payload, r->stored) == r->payload_check;
+	return payload_hash(k, payload, r->stored) == r->payload_check;
 }
 
 /* ---- slots ---- */
@@ -216,6 +291,12 @@ void blob_slot_encode(const struct sip_key *k, const struct blob_slot *s,
 	put_u32(out + 20, s->unit);
 	put_u32(out + 24, s->stored | (s->compressed ? COMPRESSED : 0));
 	put_u32(out + 28, (uint32_t)sip_hash(k, out, 28));
+}
+
+bool blob_slot_is(const uint8_t in[BLOB_SLOT_BYTES], uint64_t ino,
+		  uint32_t index)
+{
+	return get_u64(in) == ino && get_u32(in + 8) == index;
 }
 
 bool blob_slot_decode(const struct sip_key *k,

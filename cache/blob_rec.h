@@ -78,6 +78,9 @@ struct blob_slot {
 };
 void blob_slot_encode(const struct sip_key *k, const struct blob_slot *s,
 		      uint8_t out[BLOB_SLOT_BYTES]);
+/* Is it perhaps this chunk's? Cheap. */
+bool blob_slot_is(const uint8_t in[BLOB_SLOT_BYTES], uint64_t ino,
+		  uint32_t index);
 /* False, and a free slot, for what no encoder made. */
 bool blob_slot_decode(const struct sip_key *k,
 		      const uint8_t in[BLOB_SLOT_BYTES], struct blob_slot *ret);
