@@ -35,12 +35,13 @@ static void say(const char *what, uint64_t files, uint64_t bytes, double s)
 static const uint8_t *contents(uint64_t i, size_t len, bool random)
 {
 	static uint8_t noise[2 << 20];
+	static bool made;
 
 	if (!random)
 		return sample + i * 4099 % (sample_bytes - len);
-	if (!noise[0])
-		for (size_t k = 0; k < sizeof(noise); k++)
-			noise[k] = (uint8_t)(rand() >> 7 | 1);
+	for (size_t k = 0; !made && k < sizeof(noise); k++)
+		noise[k] = (uint8_t)(rand() >> 7);
+	made = true;
 	return noise + i * 4099 % (sizeof(noise) - len);
 }
 

@@ -19,6 +19,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/statvfs.h>
 
 #include "msg.h"
 
@@ -390,6 +391,18 @@ static int dir_open(struct blob *b, const char *dir)
 	return 0;
 }
 
+/* A part of the bound, or of the disk if that is less. */
+static uint64_t pack_bytes(const struct blob *b)
+{
+	uint64_t bytes = b->o.bytes_max;
+	struct statvfs st;
+
+	if (fstatvfs(b->dir_fd, &st) == 0)
+		bytes = MIN(bytes, (uint64_t)st.f_blocks * st.f_frsize);
+	bytes = MIN(bytes / BLOB_PACKS, (uint64_t)BLOB_PACK_BYTES_MAX);
+	return MAX(bytes, (uint64_t)BLOB_PACK_BYTES_MIN);
+}
+
 int blob_open(const char *dir, const char *owner, const struct blob_options *o,
 	      struct blob **ret)
 {
@@ -400,8 +413,6 @@ int blob_open(const char *dir, const char *owner, const struct blob_options *o,
 	if (!b)
 		return -ENOMEM;
 	b->o = *o;
-	b->pack_bytes = MAX(o->bytes_max / BLOB_PACKS,
-			    (uint64_t)BLOB_PACK_BYTES_MIN);
 	b->owner = sip_hash(&zero, owner, strlen(owner));
 	b->dir_fd = b->lock_fd = -1;
 	b->last = &b->first;
@@ -410,8 +421,10 @@ int blob_open(const char *dir, const char *owner, const struct blob_options *o,
 	cond_init(&b->wake);
 	cond_init(&b->idle);
 	r = dir_open(b, dir);
-	if (r == 0)
+	if (r == 0) {
+		b->pack_bytes = pack_bytes(b);
 		r = blob_packs_open(b);
+	}
 	if (r == 0) {
 		blob_evict_trim(b);
 		r = blob_index_open(b);

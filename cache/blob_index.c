@@ -22,7 +22,8 @@
  * long as they need it (`lock` guards which is the one).
  *
  * If it is missing, or not ours, it is made from the heads of all records; newer
- * ones replace older ones.
+ * ones replace older ones. (What was dropped comes back then: it is still what it
+ * says, of the version it says.)
  */
 #include "blob_int.h"
 

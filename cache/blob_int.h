@@ -33,6 +33,7 @@ enum {
 
 	BLOB_SCRATCH_KEPT = 8,
 };
+#define BLOB_PACK_BYTES_MAX (UINT64_C(64) << 30) /* what a slot can name */
 
 /* One file with contents, open as long as somebody refers to it. */
 struct pack {

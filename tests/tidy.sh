@@ -18,7 +18,9 @@ breaches=$(
     sed 's/$/  <- only fuse_ops.h includes libfuse/'
   includes 'lmdb' fs/*.[ch] cache/*.[ch] | grep -v '^cache/meta_int.h:' |
     sed 's/$/  <- only meta_int.h includes LMDB/'
-  includes '.*(fs/|cache/(meta|attr|sync))' chrootctl/*.[ch] |
+  includes 'zstd' fs/*.[ch] cache/*.[ch] | grep -v '^cache/blob_int.h:' |
+    sed 's/$/  <- only blob_int.h includes zstd/'
+  includes '.*(fs/|cache/(meta|blob|attr|sync))' chrootctl/*.[ch] |
     sed 's/$/  <- chrootctl takes base.h and msg.h only/'
   for file in cache/*.[ch] fs/*.[ch] chrootctl/*.[ch] bench/*.[ch] tests/*.[ch]; do
     head -n 1 "$file" | grep -q '^/\* SPDX-License-Identifier: GPL-2.0-or-later \*/$' ||
