@@ -3,9 +3,9 @@
  *
  *	build/bench/blobbench DIR [MIB]
  *
- * Contents are pieces of this program's own file, which compress like any. Times of
- * writing are those of the caller, then of everything being on its way to the
- * disk. The page cache is warm.
+ * Contents are pieces of this program's own file, which compress like any.
+ *Times of writing are those of the caller, then of everything being on its way
+ *to the disk. The page cache is warm.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -56,8 +56,8 @@ static void run(struct blob *b, const char *name, uint64_t first,
 
 	printf("%s: %llu of %u bytes\n", name, (unsigned long long)files, len);
 	for (uint64_t i = 0; i < files; i++)
-		while (blob_write(b, first + i, &v, 0,
-				  contents(i, len, random), len) == -EAGAIN) {
+		while (blob_write(b, first + i, &v, 0, contents(i, len, random),
+				  len) == -EAGAIN) {
 			again++;
 			blob_flush(b);
 		}

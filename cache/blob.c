@@ -2,18 +2,19 @@
 /* blob.c: owns the open content cache: opening and closing, reading, and the
  * walks over all of it.
  *
- * Its directory holds: "lock", flocked while in use; "index" (blob_index.c); and
- * packs (blob_pack.c), all in the formats of blob_rec.c.
+ * Its directory holds: "lock", flocked while in use; "index" (blob_index.c);
+ * and packs (blob_pack.c), all in the formats of blob_rec.c.
  *
- * Reading a chunk: is it still queued? else one read of a bucket of the index, and
- * one read of the record, which is checked from its first byte to its last: where it
- * lies, whose it is, of which version, and its payload; then zstd. So a small file
- * takes two system calls. No lock is held meanwhile: the pack, the index's file
- * and the item are held by references, and all of them are never written over.
- * A record that fails is damage: its slot is deleted, and it is not here.
+ * Reading a chunk: is it still queued? else one read of a bucket of the index,
+ * and one read of the record, which is checked from its first byte to its last:
+ * where it lies, whose it is, of which version, and its payload; then zstd. So
+ * a small file takes two system calls. No lock is held meanwhile: the pack, the
+ * index's file and the item are held by references, and all of them are never
+ * written over. A record that fails is damage: its slot is deleted, and it is
+ * not here.
  *
- * `lock` guards the list of scratches: buffers and a zstd context, one a reader at
- * work; a few are kept.
+ * `lock` guards the list of scratches: buffers and a zstd context, one a reader
+ * at work; a few are kept.
  */
 #include "blob_int.h"
 
@@ -178,8 +179,9 @@ int blob_read(struct blob *b, uint64_t ino, const struct blob_version *v,
 		};
 
 		p.n = MIN(len - done, BLOB_CHUNK_BYTES - p.skip);
-		r = index > UINT32_MAX ? -ENOENT :
-			chunk_read(b, ino, v, (uint32_t)index, &p);
+		r = index > UINT32_MAX
+			    ? -ENOENT
+			    : chunk_read(b, ino, v, (uint32_t)index, &p);
 		if (r < 0)
 			break;
 		done += p.n;
@@ -297,8 +299,8 @@ static int by_place(const void *a, const void *b)
 {
 	const struct blob_slot *x = a, *y = b;
 
-	return x->pack != y->pack ? compare(x->pack, y->pack) :
-				    compare(x->unit, y->unit);
+	return x->pack != y->pack ? compare(x->pack, y->pack)
+				  : compare(x->unit, y->unit);
 }
 
 static int collect_sorted(struct blob *b, struct slots *ret,
@@ -382,8 +384,8 @@ static int dir_open(struct blob *b, const char *dir)
 	b->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (b->dir_fd < 0)
 		return -errno;
-	b->lock_fd = openat(b->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC,
-			    0600);
+	b->lock_fd =
+		openat(b->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (b->lock_fd < 0)
 		return -errno;
 	if (flock(b->lock_fd, LOCK_EX | LOCK_NB) < 0)

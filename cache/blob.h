@@ -33,7 +33,8 @@ struct blob_version {
 };
 
 struct blob_options {
-	/* What the directory may hold. Less than BLOB_BYTES_MIN keeps nothing. */
+	/* What the directory may hold. Less than BLOB_BYTES_MIN keeps nothing.
+	 */
 	uint64_t bytes_max;
 	uint64_t keep_free; /* left to others on that disk */
 };
@@ -41,21 +42,22 @@ struct blob_options {
 
 /* Opens, or makes, the cache in directory @dir, which must exist and be ours.
  * What is there of another owner, another format, or damaged, is removed.
- * @owner: whose numbers they are: the server, and the life of the metadata cache.
- * -EBUSY: in use by another process; or an errno of the disk. */
+ * @owner: whose numbers they are: the server, and the life of the metadata
+ * cache. -EBUSY: in use by another process; or an errno of the disk. */
 int blob_open(const char *dir, const char *owner, const struct blob_options *o,
 	      struct blob **ret);
 
 /* Writes what is queued. NULL is fine. */
 void blob_close(struct blob *b);
 
-/* At most @len bytes from @offset of @ino as of @v. *ret_n is short at the end of
- * the file (0 behind it) and before the next chunk that is not here.
+/* At most @len bytes from @offset of @ino as of @v. *ret_n is short at the end
+ * of the file (0 behind it) and before the next chunk that is not here.
  * -ENOENT: the one at @offset is not here. */
 int blob_read(struct blob *b, uint64_t ino, const struct blob_version *v,
 	      uint64_t offset, void *buf, uint32_t len, uint32_t *ret_n);
 
-/* Is all of the range here, as far as the file reaches? A promise of nothing. */
+/* Is all of the range here, as far as the file reaches? A promise of nothing.
+ */
 bool blob_has(struct blob *b, uint64_t ino, const struct blob_version *v,
 	      uint64_t offset, uint64_t len);
 
@@ -79,13 +81,14 @@ void blob_clear(struct blob *b);
 /* Read everything, and drop what is damaged. Slow, but in nobody's way. */
 struct blob_check {
 	uint64_t chunks, bytes; /* sound, as they lie on disk */
-	uint64_t damaged;       /* chunks, dropped */
+	uint64_t damaged;	/* chunks, dropped */
 };
 int blob_check(struct blob *b, struct blob_check *ret);
 
-/* What is here of each file, of all its versions, in the order of their numbers.
- * @fn returns 0 to go on, 1 to stop, or -errno. Returns 0, or what @fn returned.
- * Takes 32 bytes of memory a chunk while it runs. */
+/* What is here of each file, of all its versions, in the order of their
+ * numbers.
+ * @fn returns 0 to go on, 1 to stop, or -errno. Returns 0, or what @fn
+ * returned. Takes 32 bytes of memory a chunk while it runs. */
 struct blob_file {
 	uint64_t ino;
 	uint64_t chunks, bytes; /* as they lie on disk */
@@ -94,15 +97,15 @@ typedef int blob_walk_fn(void *arg, const struct blob_file *f);
 int blob_walk(struct blob *b, blob_walk_fn *fn, void *arg);
 
 struct blob_stats {
-	uint64_t bytes;               /* on disk now, the index included */
-	uint64_t bytes_max, queued;   /* queued: bytes not written yet */
-	uint64_t packs;               /* files they lie in */
+	uint64_t bytes;		    /* on disk now, the index included */
+	uint64_t bytes_max, queued; /* queued: bytes not written yet */
+	uint64_t packs;		    /* files they lie in */
 	/* Since blob_open(), chunks unless it says bytes: */
 	uint64_t hits, misses, hit_bytes;
 	uint64_t written, written_bytes, stored_bytes; /* before, after zstd */
-	uint64_t refused;             /* not kept: queue, room, errors */
-	uint64_t evicted_bytes;       /* least recently used, dropped */
-	uint64_t kept;                /* moved on because they are in use */
+	uint64_t refused;	/* not kept: queue, room, errors */
+	uint64_t evicted_bytes; /* least recently used, dropped */
+	uint64_t kept;		/* moved on because they are in use */
 	uint64_t damaged;
 };
 void blob_get_stats(struct blob *b, struct blob_stats *ret);

@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* blob_evict.c: owns which contents go when there is no room. No state, no locks;
- * all of it is done by the writer, or while nobody else has the cache.
+/* blob_evict.c: owns which contents go when there is no room. No state, no
+ * locks; all of it is done by the writer, or while nobody else has the cache.
  *
  * Packs go as a whole, oldest first. A chunk in it that was read since it was
- * written gets a second chance: it is moved to the newest pack, as it is, and its
- * mark is gone; to stay longer it must be read again. What is moved is at most a
- * third of what goes, so that making room always makes room: what is used more
- * than that is not cached by any order, and the oldest of it is lost. This comes
- * near "least recently used" for one bit a part of a pack and no work when reading.
+ * written gets a second chance: it is moved to the newest pack, as it is, and
+ * its mark is gone; to stay longer it must be read again. What is moved is at
+ * most a third of what goes, so that making room always makes room: what is
+ * used more than that is not cached by any order, and the oldest of it is lost.
+ * This comes near "least recently used" for one bit a part of a pack and no
+ * work when reading.
  *
  * The bound: packs take at most 15/16 of it (blob_packs_max), less what moving
  * can need meanwhile. The disk: below keep_free nothing is moved, and a batch
- * removes at most a few packs, since some filesystems count freed room late. Where
- * the disk says "full" before that (a quota), the oldest pack goes each time.
+ * removes at most a few packs, since some filesystems count freed room late.
+ * Where the disk says "full" before that (a quota), the oldest pack goes each
+ * time.
  */
 #include "blob_int.h"
 
@@ -125,8 +127,8 @@ int blob_evict_room(struct blob *b)
 		bool full = bytes + reserve(b) + need > blob_packs_max(b) ||
 			    n >= BLOB_PACKS_MAX;
 		uint64_t room = disk_free(b);
-		bool tight = room < b->o.keep_free ||
-			     room - b->o.keep_free < need;
+		bool tight =
+			room < b->o.keep_free || room - b->o.keep_free < need;
 
 		if (!full && !tight)
 			break;

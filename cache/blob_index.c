@@ -2,28 +2,29 @@
 /* blob_index.c: owns the content cache's index: the file that says where each
  * chunk is.
  *
- * It is a hash table on disk, "index": buckets of 32 slots. The chunks of a file
- * lie in buckets next to each other, from the one that its number's hash says;
- * a bucket that overflows makes the table double (each bucket splits into two, so
- * that is one pass), until it reaches its bound; from then on the chunk in the
- * oldest pack gives way. A slot that leads to a pack which is gone counts as free.
+ * It is a hash table on disk, "index": buckets of 32 slots. The chunks of a
+ * file lie in buckets next to each other, from the one that its number's hash
+ * says; a bucket that overflows makes the table double (each bucket splits into
+ * two, so that is one pass), until it reaches its bound; from then on the chunk
+ * in the oldest pack gives way. A slot that leads to a pack which is gone
+ * counts as free.
  *
- * Why not LMDB, which meta has: nothing here needs a transaction. A slot is only a
- * hint; the record it leads to says itself what it is. So the index may be old,
- * torn, or damaged in any byte, and the answer is right or "not here": no mark, no
- * commit, no recovery, no sync, and nothing lost when the power fails but what
- * had not reached the disk. LMDB aborts on a page that makes no sense, is refused
- * altogether after a loss of power, and dies by SIGBUS of a bad sector; a cache must
- * not take the filesystem down with it.
+ * Why not LMDB, which meta has: nothing here needs a transaction. A slot is
+ * only a hint; the record it leads to says itself what it is. So the index may
+ * be old, torn, or damaged in any byte, and the answer is right or "not here":
+ * no mark, no commit, no recovery, no sync, and nothing lost when the power
+ * fails but what had not reached the disk. LMDB aborts on a page that makes no
+ * sense, is refused altogether after a loss of power, and dies by SIGBUS of a
+ * bad sector; a cache must not take the filesystem down with it.
  *
- * Readers read one bucket, without a lock. They may see a slot that is just being
- * written: its check fails, and the chunk is not here this time. Who changes
- * holds `change`. A table that grew is a new file; readers keep the old one as
- * long as they need it (`lock` guards which is the one).
+ * Readers read one bucket, without a lock. They may see a slot that is just
+ * being written: its check fails, and the chunk is not here this time. Who
+ * changes holds `change`. A table that grew is a new file; readers keep the old
+ * one as long as they need it (`lock` guards which is the one).
  *
- * If it is missing, or not ours, it is made from the heads of all records; newer
- * ones replace older ones. (What was dropped comes back then: it is still what it
- * says, of the version it says.)
+ * If it is missing, or not ours, it is made from the heads of all records;
+ * newer ones replace older ones. (What was dropped comes back then: it is still
+ * what it says, of the version it says.)
  */
 #include "blob_int.h"
 
@@ -105,7 +106,8 @@ static uint64_t bucket_of(const struct index_file *x, uint64_t ino,
 static int file_make(struct blob *b, uint64_t buckets, const uint8_t *secret,
 		     struct index_file **ret)
 {
-	struct blob_file_head h = { .type = BLOB_FILE_INDEX, .number = buckets,
+	struct blob_file_head h = { .type = BLOB_FILE_INDEX,
+				    .number = buckets,
 				    .owner = b->owner };
 	uint8_t head[BLOB_FILE_HEAD_BYTES];
 	struct index_file *x = calloc(1, sizeof(*x));
@@ -195,10 +197,9 @@ static int slot_write(const struct index_file *x, uint64_t bucket, int place,
 
 	if (s)
 		blob_slot_encode(&x->check, s, data);
-	return blob_pwrite(x->fd,
-			   bucket_at(bucket) +
-				   (uint64_t)place * BLOB_SLOT_BYTES,
-			   data, sizeof(data));
+	return blob_pwrite(
+		x->fd, bucket_at(bucket) + (uint64_t)place * BLOB_SLOT_BYTES,
+		data, sizeof(data));
 }
 
 int blob_index_get(struct blob *b, uint64_t ino, uint32_t index,
@@ -449,7 +450,8 @@ static int put_found(void *arg, struct pack *p, uint64_t at,
 		     const struct blob_rec *r)
 {
 	struct blob *b = arg;
-	struct blob_slot s = { .ino = r->ino, .index = r->index,
+	struct blob_slot s = { .ino = r->ino,
+			       .index = r->index,
 			       .pack = p->number,
 			       .unit = (uint32_t)(at / BLOB_ALIGN),
 			       .stored = r->stored,

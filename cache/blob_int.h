@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* blob_int.h: private to the content cache: the open cache, and what its files
- * offer each other. From the bottom: blob_rec (bytes), blob_pack (the files with
- * contents), blob_index (where each chunk is), blob_evict (room), blob_write (the
- * queue and the writer, a thread), blob (open, close, reading, the walks).
+ * offer each other. From the bottom: blob_rec (bytes), blob_pack (the files
+ * with contents), blob_index (where each chunk is), blob_evict (room),
+ * blob_write (the queue and the writer, a thread), blob (open, close, reading,
+ * the walks).
  *
- * Locks, in order: change, lock. `lock` is held for moments, never across a call
- * that can wait. `change` is held by who changes the index, across reading and
- * writing a bucket of it; who only reads takes neither for that.
+ * Locks, in order: change, lock. `lock` is held for moments, never across a
+ * call that can wait. `change` is held by who changes the index, across reading
+ * and writing a bucket of it; who only reads takes neither for that.
  */
 #pragma once
 
@@ -26,7 +27,8 @@ enum {
 	BLOB_QUEUE_BYTES = 16 * 1024 * 1024,
 	BLOB_QUEUE_HEADS = 1024,
 
-	/* A pack is a 256th of the bound, which bounds open files and memory. */
+	/* A pack is a 256th of the bound, which bounds open files and memory.
+	 */
 	BLOB_PACKS = 256,
 	BLOB_PACKS_MAX = 2 * BLOB_PACKS, /* left by a lower bound */
 	BLOB_PACK_BYTES_MIN = 1024 * 1024,
@@ -82,7 +84,7 @@ struct batch {
 	unsigned n;
 	struct {
 		struct blob_slot to;
-		struct blob_slot from; /* moved only if it is still there */
+		struct blob_slot from;	 /* moved only if it is still there */
 		const struct item *item; /* or, if it was not dropped */
 	} chunk[BLOB_BATCH_CHUNKS];
 };
@@ -136,7 +138,8 @@ static inline void blob_count(atomic_uint_fast64_t *n, uint64_t by)
 	(void)atomic_fetch_add_explicit(n, by, memory_order_relaxed);
 }
 
-/* What packs may take; the rest is for the index, which doubles when it grows. */
+/* What packs may take; the rest is for the index, which doubles when it grows.
+ */
 static inline uint64_t blob_packs_max(const struct blob *b)
 {
 	return b->o.bytes_max - b->o.bytes_max / 16;
@@ -157,7 +160,8 @@ int blob_packs_open(struct blob *b);
 /* Notes in each what was touched, and closes. */
 void blob_packs_close(struct blob *b);
 
-struct pack *blob_pack_get(struct blob *b, uint32_t number); /* or NULL; a ref */
+struct pack *blob_pack_get(struct blob *b,
+			   uint32_t number); /* or NULL; a ref */
 bool blob_pack_lives(struct blob *b, uint32_t number);
 struct pack *blob_pack_oldest(struct blob *b); /* or NULL; a ref */
 void blob_pack_unref(struct pack *p);	       /* NULL is fine */

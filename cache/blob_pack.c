@@ -9,8 +9,9 @@
  * nowhere, since numbers are not used again while the index lives.
  *
  * Nothing is synced. After a loss of power any part of a pack may be missing;
- * checks find that out when it is read. A record whose head is not sound is passed
- * over by a walk, which then looks for the next one at every multiple of 64.
+ * checks find that out when it is read. A record whose head is not sound is
+ * passed over by a walk, which then looks for the next one at every multiple
+ * of 64.
  *
  * `lock` guards the list, the count of bytes and each pack's end.
  */
@@ -227,11 +228,13 @@ int blob_pack_begin(struct blob *b)
 		return -ENOMEM;
 	b->current = NULL;
 	pack_name((uint32_t)h.number, name);
-	*p = (struct pack){ .number = (uint32_t)h.number, .refs = 1,
+	*p = (struct pack){ .number = (uint32_t)h.number,
+			    .refs = 1,
 			    .used = sizeof(page) };
-	p->fd = h.number == 0 ? -1 :
-		openat(b->dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC,
-		       0600);
+	p->fd = h.number == 0
+			? -1
+			: openat(b->dir_fd, name,
+				 O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (p->fd < 0) {
 		r = h.number == 0 ? -EOVERFLOW : -errno;
 		free(p);
@@ -289,7 +292,8 @@ void blob_pack_touch(const struct blob *b, struct pack *p, uint64_t at)
 
 	/* Most often it is set: do not take the line from other readers. */
 	if (!(atomic_load_explicit(&p->touched[bit / 64],
-				   memory_order_relaxed) & mask))
+				   memory_order_relaxed) &
+	      mask))
 		(void)atomic_fetch_or_explicit(&p->touched[bit / 64], mask,
 					       memory_order_relaxed);
 }
@@ -299,7 +303,9 @@ bool blob_pack_touched(const struct blob *b, struct pack *p, uint64_t at)
 	unsigned bit = touched_bit(b, at);
 
 	return atomic_load_explicit(&p->touched[bit / 64],
-				    memory_order_relaxed) >> bit % 64 & 1;
+				    memory_order_relaxed) >>
+		       bit % 64 &
+	       1;
 }
 
 static void touched_save(struct pack *p)
@@ -327,7 +333,8 @@ int blob_pack_read(const struct pack *p, const struct blob_slot *s,
 {
 	uint64_t at = (uint64_t)s->unit * BLOB_ALIGN;
 
-	if (blob_pread(p->fd, at, sc->stored, BLOB_HEAD_BYTES + s->stored) < 0 ||
+	if (blob_pread(p->fd, at, sc->stored, BLOB_HEAD_BYTES + s->stored) <
+		    0 ||
 	    blob_rec_decode(&p->key, at, sc->stored, ret) < 0 ||
 	    ret->ino != s->ino || ret->index != s->index ||
 	    ret->stored != s->stored ||
@@ -352,16 +359,16 @@ int blob_pack_walk(struct blob *b, struct pack *p, blob_pack_fn *fn, void *arg)
 		struct blob_rec rec;
 
 		if (at + BLOB_HEAD_BYTES > start + have) {
-			ssize_t n = pread(p->fd, window, WINDOW_BYTES,
-					  (off_t)at);
+			ssize_t n =
+				pread(p->fd, window, WINDOW_BYTES, (off_t)at);
 
 			if (n < BLOB_HEAD_BYTES)
 				return n < 0 ? -errno : 0;
 			start = at;
 			have = (size_t)n;
 		}
-		if (blob_rec_decode(&p->key, at, window + (at - start),
-				    &rec) < 0) {
+		if (blob_rec_decode(&p->key, at, window + (at - start), &rec) <
+		    0) {
 			at += BLOB_ALIGN;
 			continue;
 		}

@@ -3,18 +3,17 @@
  *
  * All numbers are little-endian.
  *
- *   pack   the first page: a file head, and at 1024 which of its parts were read
- *          (a bit each of 8192; a hint, without a check); then records
- *   record head and payload, at a multiple of 64
- *     head     4  check: of the rest of the head
+ *   pack   the first page: a file head, and at 1024 which of its parts were
+ * read (a bit each of 8192; a hint, without a check); then records record head
+ * and payload, at a multiple of 64 head     4  check: of the rest of the head
  *              4  length of the payload; the top bit: it is a zstd frame
  *              8  check of the payload
  *              8  ino
  *              8  size, 12 mtime, 12 ctime: the version
  *              4  index of the chunk
  *              4  zero
- *     payload  the chunk, as it is or one zstd frame (without zstd's own checksum:
- *              ours has seen every byte of it)
+ *     payload  the chunk, as it is or one zstd frame (without zstd's own
+ * checksum: ours has seen every byte of it)
  *
  *   index  the first page: a file head; then buckets of 32 slots
  *     slot     8  ino, 4 index, 4 fingerprint of the version, 4 pack (0: free),
@@ -22,13 +21,13 @@
  *              4  length of the payload; the top bit as above
  *              4  check
  *
- *   file head  8 magic, 8 number, 8 hash of the owner's name, 16 secret, 8 zero,
- *              8 check, with a key of zeros
+ *   file head  8 magic, 8 number, 8 hash of the owner's name, 16 secret, 8
+ * zero, 8 check, with a key of zeros
  *
  * Other checks are keyed with the file's secret, so that nothing a file of the
  * server contains, and nothing an older pack left on the disk, can look like a
- * record; a record's head is mixed with its place too, so a sound one in a wrong
- * place fails. A chunk's length follows from size and index.
+ * record; a record's head is mixed with its place too, so a sound one in a
+ * wrong place fails. A chunk's length follows from size and index.
  */
 #include "blob_rec.h"
 
@@ -198,8 +197,9 @@ static uint64_t payload_hash(const struct sip_key *k, const uint8_t *p,
 
 /* ---- file heads ---- */
 
-static const char *const magic[] = { [BLOB_FILE_PACK] = MAGIC_PACK,
-				     [BLOB_FILE_INDEX] = MAGIC_INDEX };
+static const char *const magic[] = {
+	[BLOB_FILE_PACK] = MAGIC_PACK, [BLOB_FILE_INDEX] = MAGIC_INDEX
+};
 static const struct sip_key zero_key;
 
 void blob_file_head_encode(const struct blob_file_head *h,

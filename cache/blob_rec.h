@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* blob_rec.h: private to the content cache: its formats on disk. Pure functions. */
+/* blob_rec.h: private to the content cache: its formats on disk. Pure
+ * functions. */
 #pragma once
 
 #include "blob.h"
@@ -25,7 +26,7 @@ enum blob_file_type { BLOB_FILE_PACK, BLOB_FILE_INDEX };
 struct blob_file_head {
 	enum blob_file_type type;
 	uint64_t number; /* the pack's; of an index: its buckets */
-	uint64_t owner;  /* hash of its name */
+	uint64_t owner;	 /* hash of its name */
 	uint8_t secret[SIP_KEY_BYTES];
 };
 void blob_file_head_encode(const struct blob_file_head *h,
@@ -71,8 +72,8 @@ struct blob_slot {
 	uint64_t ino;
 	uint32_t index;
 	uint32_t version; /* its fingerprint */
-	uint32_t pack;    /* 0: the slot is free */
-	uint32_t unit;    /* where in it, in BLOB_ALIGN */
+	uint32_t pack;	  /* 0: the slot is free */
+	uint32_t unit;	  /* where in it, in BLOB_ALIGN */
 	uint32_t stored;
 	bool compressed;
 };

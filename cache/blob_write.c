@@ -8,14 +8,14 @@
  *   in work   the writer compresses and appends it; readers still find it
  *   gone      readers find it in the index, or, if it was dropped, nowhere
  *
- * Dropping marks the item, then deletes from the index under `change`; the writer
- * looks at the mark under `change` before it puts. So whichever comes first, a
- * dropped chunk does not come back.
+ * Dropping marks the item, then deletes from the index under `change`; the
+ * writer looks at the mark under `change` before it puts. So whichever comes
+ * first, a dropped chunk does not come back.
  *
- * The queue is bounded; what does not fit is not kept, and the caller goes on. The
- * writer takes many chunks at once, compresses them one behind the other and
- * appends them with one write, so that a burst of small files costs few calls and
- * lies together. It alone changes packs and the batch.
+ * The queue is bounded; what does not fit is not kept, and the caller goes on.
+ * The writer takes many chunks at once, compresses them one behind the other
+ * and appends them with one write, so that a burst of small files costs few
+ * calls and lies together. It alone changes packs and the batch.
  *
  * `lock` guards the queue and the hash. After a failure of the disk nothing is
  * taken for PAUSE_MS; reading goes on.
@@ -135,8 +135,11 @@ static int chunk_queue(struct blob *b, uint64_t ino,
 		return r;
 	i = malloc(sizeof(*i) + len);
 	if (i) {
-		*i = (struct item){ .refs = 1, .ino = ino, .v = *v,
-				    .index = index, .len = len };
+		*i = (struct item){ .refs = 1,
+				    .ino = ino,
+				    .v = *v,
+				    .index = index,
+				    .len = len };
 		memcpy(i->data, data, len);
 	}
 	mutex_lock(&b->lock);
@@ -216,11 +219,13 @@ void blob_batch_add(struct blob *b, struct blob_rec *r, const void *payload,
 		memcpy(head + BLOB_HEAD_BYTES, payload, r->stored);
 	memset(head + bytes, 0, padded - bytes);
 	blob_rec_encode(&b->current->key, at, r, head + BLOB_HEAD_BYTES, head);
-	t->chunk[t->n].to = (struct blob_slot){
-		.ino = r->ino, .index = r->index, .pack = b->current->number,
-		.unit = (uint32_t)(at / BLOB_ALIGN), .stored = r->stored,
-		.compressed = r->compressed
-	};
+	t->chunk[t->n].to =
+		(struct blob_slot){ .ino = r->ino,
+				    .index = r->index,
+				    .pack = b->current->number,
+				    .unit = (uint32_t)(at / BLOB_ALIGN),
+				    .stored = r->stored,
+				    .compressed = r->compressed };
 	t->chunk[t->n].from = from ? *from : (struct blob_slot){ 0 };
 	t->chunk[t->n].item = item;
 	t->bytes += padded;
@@ -257,9 +262,10 @@ static void pause_for(struct blob *b, int r)
 {
 	if (r != -ENOSPC && r != -EDQUOT && !b->warned) {
 		b->warned = true;
-		msg_warning("content cache: cannot write: %s; what is read from "
-			    "the server may not be kept",
-			    msg_strerror(r));
+		msg_warning(
+			"content cache: cannot write: %s; what is read from "
+			"the server may not be kept",
+			msg_strerror(r));
 	}
 	atomic_store(&b->paused_error, r);
 	atomic_store(&b->paused_until, clock_ms() + PAUSE_MS);

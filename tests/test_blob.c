@@ -1,16 +1,29 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* test_blob.c: the content cache when all goes well: what is written is read back,
- * of that version only, across openings, and within the bound. */
+/* test_blob.c: the content cache when all goes well: what is written is read
+ * back, of that version only, across openings, and within the bound. */
 #include "test_blob.h"
 
 /* ---- round trips ---- */
 
-static const uint64_t sizes[] = {
-	1, 2, 15, 16, 17, 63, 64, 65, 4095, 4096, 4097, 100000,
-	BLOB_CHUNK_BYTES - 1, BLOB_CHUNK_BYTES, BLOB_CHUNK_BYTES + 1,
-	2 * BLOB_CHUNK_BYTES - 1, 2 * BLOB_CHUNK_BYTES,
-	2 * BLOB_CHUNK_BYTES + 1, BLOB_TEST_MAX
-};
+static const uint64_t sizes[] = { 1,
+				  2,
+				  15,
+				  16,
+				  17,
+				  63,
+				  64,
+				  65,
+				  4095,
+				  4096,
+				  4097,
+				  100000,
+				  BLOB_CHUNK_BYTES - 1,
+				  BLOB_CHUNK_BYTES,
+				  BLOB_CHUNK_BYTES + 1,
+				  2 * BLOB_CHUNK_BYTES - 1,
+				  2 * BLOB_CHUNK_BYTES,
+				  2 * BLOB_CHUNK_BYTES + 1,
+				  BLOB_TEST_MAX };
 
 static void check_sizes(struct blob *b)
 {
@@ -60,8 +73,8 @@ static void test_parts(void **state)
 		assert_int_equal(blob_test_write(b, ino, &v), 0);
 		for (unsigned i = 0; i < 400; i++) {
 			uint64_t at = run_random(&rnd) % (v.size + 1000);
-			uint32_t len = (uint32_t)(run_random(&rnd) %
-						  BLOB_TEST_MAX);
+			uint32_t len =
+				(uint32_t)(run_random(&rnd) % BLOB_TEST_MAX);
 
 			if (i == 200)
 				blob_flush(b);
@@ -101,8 +114,8 @@ static void test_gaps(void **state)
 	uint32_t n = 0;
 
 	blob_test_fill(5, &v, 0, data, BLOB_TEST_MAX);
-	assert_int_equal(blob_write(b, 5, &v, 100, data + 100,
-				    2 * BLOB_CHUNK_BYTES), 0);
+	assert_int_equal(
+		blob_write(b, 5, &v, 100, data + 100, 2 * BLOB_CHUNK_BYTES), 0);
 	blob_flush(b);
 	assert_int_equal(blob_test_part(b, 5, &v, 0, 10), 0);
 	assert_int_equal(blob_test_part(b, 5, &v, BLOB_CHUNK_BYTES, 10), 1);
@@ -134,8 +147,8 @@ static void test_versions(void **state)
 	assert_int_equal(blob_test_write(b, 5, &v), 0);
 	for (unsigned turn = 0; turn < 2; turn++) {
 		for (unsigned i = 0; i < ARRAY_LEN(other); i++)
-			assert_int_equal(blob_test_part(b, 5, &other[i], 0,
-							100), 0);
+			assert_int_equal(
+				blob_test_part(b, 5, &other[i], 0, 100), 0);
 		assert_int_equal(blob_test_read(b, 5, &v), 1);
 		blob_flush(b);
 	}

@@ -91,8 +91,7 @@ static unsigned open_and_count(const char *dir)
 
 static void flip(int fd, uint64_t *rnd)
 {
-	off_t at = (off_t)(run_random(rnd) %
-			   (uint64_t)lseek(fd, 0, SEEK_END));
+	off_t at = (off_t)(run_random(rnd) % (uint64_t)lseek(fd, 0, SEEK_END));
 	uint8_t byte;
 
 	assert_int_equal(pread(fd, &byte, 1, at), 1);

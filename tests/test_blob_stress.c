@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* test_blob_stress.c: the content cache with many threads, on a full disk, and on
- * one that fails. */
+/* test_blob_stress.c: the content cache with many threads, on a full disk, and
+ * on one that fails. */
 #include "test_blob.h"
 
 #include <sched.h>
@@ -91,7 +91,8 @@ static void test_threads(void **state)
 	for (unsigned i = 0; i < ARRAY_LEN(w); i++) {
 		w[i] = (struct worker){ .b = b, .id = i };
 		assert_int_equal(pthread_create(&w[i].thread, NULL,
-						i ? work : oversee, &w[i]), 0);
+						i ? work : oversee, &w[i]),
+				 0);
 	}
 	for (unsigned i = 0; i < ARRAY_LEN(w); i++) {
 		assert_int_equal(pthread_join(w[i].thread, NULL), 0);
@@ -134,7 +135,8 @@ static void test_dropped_stays_away(void **state)
 	for (unsigned i = 0; i < ARRAY_LEN(w); i++) {
 		w[i] = (struct worker){ .b = b, .id = i };
 		assert_int_equal(pthread_create(&w[i].thread, NULL,
-						write_and_drop, &w[i]), 0);
+						write_and_drop, &w[i]),
+				 0);
 	}
 	for (unsigned i = 0; i < ARRAY_LEN(w); i++) {
 		assert_int_equal(pthread_join(w[i].thread, NULL), 0);
