@@ -63,7 +63,6 @@ struct wback_options {
 	uint64_t bytes_max;    /* of the log; past it wback_room() says no */
 	uint64_t keep_free;    /* bytes of the disk that are left to others */
 	unsigned interval_ms;  /* between fsyncs */
-	bool read_only;        /* replay only */
 	uint64_t segment_bytes; /* of a file of the log; 0: by bytes_max */
 	/* Where a name stands in the order of directories (meta_offset()). */
 	uint64_t (*name_offset)(void *arg, const char *name);

@@ -571,7 +571,6 @@ void rec_apply(struct wback *wb, const struct rec *r, struct segment *seg,
 	case REC_COPY:
 		rec_apply_copy(wb, r, segment);
 		break;
-	case REC_SYNC:
 	case REC_TYPES:
 		break;
 	default:

@@ -234,7 +234,6 @@ static const unsigned parts[REC_TYPES] = {
 	[REC_RETRY] = HAS_ID,
 	[REC_DROP] = HAS_ID,
 	[REC_COPY] = HAS_DIR | HAS_NEWNAME | HAS_ID,
-	[REC_SYNC] = 0,
 };
 
 static size_t length_of(const char *s)

@@ -23,7 +23,6 @@ enum rec_type {
 	REC_RETRY, /* id is to be tried again */
 	REC_DROP,  /* id is given up */
 	REC_COPY,  /* dir.ino/name is a copy of the server's dir.ino/newname */
-	REC_SYNC,  /* nothing; says that `durable` moved on */
 	REC_TYPES,
 };
 

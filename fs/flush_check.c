@@ -58,6 +58,33 @@ static void after_check(struct sending *s)
 		send_step(s, STEP_MAIN);
 }
 
+/* What has the name that the job is about. */
+static int move_aside(struct sending *s)
+{
+	const struct wback_job *job = s->job;
+
+	return job->kind == JOB_RENAME ?
+		       conflict_move_aside(s->f->v, &job->newdir,
+					   job->newname) :
+		       conflict_move_aside(s->f->v, &job->dir, job->name);
+}
+
+static void send_main(struct sending *s)
+{
+	send_step(s, STEP_MAIN);
+}
+
+/* @r: whether others' version is out of the way. A removal is then done. */
+static void go_on(struct sending *s, int r, void (*next)(struct sending *s))
+{
+	if (r < 0 && r != -ENOENT)
+		send_failed(s, r);
+	else if (s->job->kind == JOB_REMOVE)
+		send_finished(s);
+	else
+		next(s);
+}
+
 /* Somebody else's version is there: it is kept, then ours goes its way. */
 static void conflict(struct sending *s)
 {
@@ -67,16 +94,9 @@ static void conflict(struct sending *s)
 
 	if (job->kind == JOB_STORE)
 		r = conflict_copy_aside(v, &job->obj);
-	else if (job->kind == JOB_RENAME)
-		r = conflict_move_aside(v, &job->newdir, job->newname);
 	else
-		r = conflict_move_aside(v, &job->dir, job->name);
-	if (r < 0 && r != -ENOENT)
-		send_failed(s, r);
-	else if (job->kind == JOB_REMOVE)
-		send_finished(s); /* the name is free */
-	else
-		after_check(s);
+		r = move_aside(s);
+	go_on(s, r, after_check);
 }
 
 void check_begin(struct sending *s)
@@ -158,7 +178,6 @@ static bool remove_half_made(struct sending *s)
 /* The name is taken, or not empty: by somebody else. */
 void check_in_the_way(struct sending *s)
 {
-	struct vfs *v = s->f->v;
 	struct wback_job *job = s->job;
 	int r;
 
@@ -169,16 +188,9 @@ void check_in_the_way(struct sending *s)
 	if (job->kind == JOB_MAKE && S_ISREG(job->attr.mode) &&
 	    remove_half_made(s))
 		r = 0;
-	else if (job->kind == JOB_RENAME)
-		r = conflict_move_aside(v, &job->newdir, job->newname);
 	else
-		r = conflict_move_aside(v, &job->dir, job->name);
-	if (r < 0 && r != -ENOENT)
-		send_failed(s, r);
-	else if (job->kind == JOB_REMOVE)
-		send_finished(s);
-	else
-		send_step(s, STEP_MAIN);
+		r = move_aside(s);
+	go_on(s, r, send_main);
 }
 
 /* Let the server look at @found anew, by a change that is none: nfs-ganesha may
