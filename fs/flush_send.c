@@ -60,6 +60,7 @@ void send_call(struct sending *s, struct remote_call *call)
 {
 	struct part *p = new_part(s, call);
 
+	call->background = true;
 	remote_submit(s->f->v->remote, call, call_over, p);
 }
 

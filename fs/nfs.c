@@ -4,7 +4,9 @@
  *
  * The connection with the fewest calls in flight among those that are UP; if
  * none is, one that is connecting. Each submission also makes connections that
- * are DOWN try again, unless they failed a short while ago. When there is
+ * are DOWN try again, unless they failed a short while ago. The first
+ * connection is kept free of calls that nobody waits for: behind hundreds of
+ * those a call that somebody waits for would wait for them all. When there is
  * nothing to wait for, the call completes with -ENOTCONN in the submitter's
  * thread: patience is the business of the layer above.
  */
@@ -16,12 +18,13 @@ static struct nfs *nfs_of(struct remote *r)
 }
 
 /* NULL: there is no connection, and none is to be expected right now. */
-static struct nfs_conn *choose(struct nfs *nfs) REQUIRES(nfs->lock)
+static struct nfs_conn *choose(struct nfs *nfs, unsigned first)
+	REQUIRES(nfs->lock)
 {
 	struct nfs_conn *best = NULL;
 	uint64_t now = 0;
 
-	for (unsigned i = 0; i < nfs->conns_n; i++) {
+	for (unsigned i = first; i < nfs->conns_n; i++) {
 		struct nfs_conn *c = &nfs->conns[i];
 
 		if (c->state == NFS_DOWN) {
@@ -40,11 +43,14 @@ static struct nfs_conn *choose(struct nfs *nfs) REQUIRES(nfs->lock)
 static void submit(struct remote *r, struct remote_call *call)
 {
 	struct nfs *nfs = nfs_of(r);
-	struct nfs_conn *c;
+	struct nfs_conn *c = NULL;
 	bool wake = false;
 
 	mutex_lock(&nfs->lock);
-	c = nfs->closing ? NULL : choose(nfs);
+	if (!nfs->closing && call->background)
+		c = choose(nfs, 1);
+	if (!nfs->closing && (!c || c->state != NFS_UP))
+		c = choose(nfs, 0);
 	if (c)
 		wake = nfs_conn_push(nfs, c, call);
 	mutex_unlock(&nfs->lock);

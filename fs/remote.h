@@ -135,6 +135,8 @@ struct remote_call {
 	enum remote_stable stable;
 	void *data;      /* owned by the call, malloc'ed */
 	uint32_t data_len;
+	bool background; /* nobody waits for it: it stays out of the way of
+			  * those that somebody waits for */
 
 	/* ---- results ---- */
 	int status;      /* 0 or -errno, see below */

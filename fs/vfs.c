@@ -73,6 +73,7 @@ void vfs_submit(struct vfs *v, struct remote_call *call, remote_done_fn *done,
 	mutex_lock(&v->lock);
 	v->in_flight++;
 	mutex_unlock(&v->lock);
+	call->background = true;
 	remote_submit(v->remote, call, done ? done : submitted_done,
 		      done ? arg : v);
 	remote_call_unref(call);
