@@ -70,6 +70,11 @@ bool meta_was_clean(const struct meta *m)
 	return m->was_clean;
 }
 
+uint64_t meta_life(const struct meta *m)
+{
+	return sip_hash(&m->keys.name, "life", 4);
+}
+
 uint64_t meta_offset(const struct meta *m, const char *name)
 {
 	return m->name_offset(&m->keys, name, strlen(name));

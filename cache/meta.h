@@ -40,6 +40,8 @@ struct meta_inode {
 	struct attr attr;     /* what applications see */
 	struct timespec server_mtime; /* version: as the server last told them; */
 	struct timespec server_ctime; /* attr's may be newer (own changes) */
+	struct timespec data_ctime;   /* server_ctime as of the last change that
+				       * may have been one of the contents */
 	uint32_t generation;  /* grows when contents changed behind our back */
 	uint32_t epoch;       /* directory: names of another epoch are suspect */
 	uint32_t flags;       /* enum meta_flags */
@@ -71,6 +73,9 @@ uint64_t meta_session_start(const struct meta *m); /* the stamp of meta_open */
 /* Was the cache closed as it should be? If not, what the server was told in the
  * last moments may be missing, though it is confirmed. */
 bool meta_was_clean(const struct meta *m);
+/* Tells this cache's inode numbers from those of every other, also from one
+ * that is made in its place. */
+uint64_t meta_life(const struct meta *m);
 int meta_sync(struct meta *m); /* commit and fsync now */
 /* Where @name stands in every directory, see meta_names(). */
 uint64_t meta_offset(const struct meta *m, const char *name);

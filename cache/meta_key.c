@@ -16,6 +16,7 @@
  *                  v  atime minus ctime
  *                  v  server_mtime minus mtime         (SHAPE_SERVER_MTIME)
  *                  v  server_ctime minus ctime         (SHAPE_SERVER_CTIME)
+ *                  v  data_ctime minus server_ctime    (SHAPE_DATA_CTIME)
  *                  1  length of the handle, and the handle
  *                  4  check
  *
@@ -50,7 +51,8 @@ enum {
 	SHAPE_RDEV = 1 << 0,
 	SHAPE_SERVER_MTIME = 1 << 1,
 	SHAPE_SERVER_CTIME = 1 << 2,
-	SHAPE_ALL = (1 << 3) - 1,
+	SHAPE_DATA_CTIME = 1 << 3,
+	SHAPE_ALL = (1 << 4) - 1,
 
 	NAME_ABSENT = 0x80,
 	CHECK_BYTES = 4,
@@ -313,6 +315,8 @@ static uint8_t *put_times(uint8_t *p, const struct meta_inode *in, int shape)
 		p = put_time(p, &in->server_mtime, &a->mtime);
 	if (shape & SHAPE_SERVER_CTIME)
 		p = put_time(p, &in->server_ctime, &a->ctime);
+	if (shape & SHAPE_DATA_CTIME)
+		p = put_time(p, &in->data_ctime, &in->server_ctime);
 	return p;
 }
 
@@ -328,6 +332,9 @@ static void get_times(struct in *in, struct meta_inode *n, int shape)
 		shape & SHAPE_SERVER_MTIME ? get_time(in, &a->mtime) : a->mtime;
 	n->server_ctime =
 		shape & SHAPE_SERVER_CTIME ? get_time(in, &a->ctime) : a->ctime;
+	n->data_ctime = shape & SHAPE_DATA_CTIME ?
+				get_time(in, &n->server_ctime) :
+				n->server_ctime;
 }
 
 size_t meta_inode_encode(const struct meta_keys *k, const struct meta_inode *in,
@@ -348,6 +355,8 @@ size_t meta_inode_encode(const struct meta_keys *k, const struct meta_inode *in,
 		shape |= SHAPE_SERVER_MTIME;
 	if (!timespec_equal(&in->server_ctime, &a->ctime))
 		shape |= SHAPE_SERVER_CTIME;
+	if (!timespec_equal(&in->data_ctime, &in->server_ctime))
+		shape |= SHAPE_DATA_CTIME;
 	*p++ = (uint8_t)shape;
 	for (size_t i = 0; i < ARRAY_LEN(plain); i++)
 		p = put_varint(p, plain[i]);

@@ -235,7 +235,7 @@ void cachedir_close(struct cachedir *d)
 }
 
 /* The directories in it. */
-static const char *const parts[] = { "meta", "log", "tmp" };
+static const char *const parts[] = { "meta", "blob", "log", "tmp" };
 
 void cachedir_undo(const struct cachedir *d)
 {
@@ -489,6 +489,13 @@ char *cachedir_meta_path(const struct cachedir *d)
 	char *s;
 
 	return asprintf(&s, "%s/meta", d->path) < 0 ? NULL : s;
+}
+
+char *cachedir_blob_path(const struct cachedir *d)
+{
+	char *s;
+
+	return asprintf(&s, "%s/blob", d->path) < 0 ? NULL : s;
 }
 
 char *cachedir_log_path(const struct cachedir *d)

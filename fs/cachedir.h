@@ -6,6 +6,7 @@
  *     lock                held (flock) while the export is mounted
  *     id                  32 hex digits: names this directory to others (lease.h)
  *     meta/               the metadata cache (cache/meta.h)
+ *     blob/               contents of clean files (cache/blob.h)
  *     log/                the write-back log (cache/wback.h): not to be deleted
  *     tmp/AREA/           the contents of the tmp areas
  *
@@ -62,5 +63,6 @@ int cachedir_id(const struct cachedir *d, char ret[CACHEDIR_ID_BYTES]);
 
 /* Paths in it, malloc'ed. */
 char *cachedir_meta_path(const struct cachedir *d);
+char *cachedir_blob_path(const struct cachedir *d);
 char *cachedir_log_path(const struct cachedir *d);
 char *cachedir_area_path(const struct cachedir *d, const char *area);

@@ -34,6 +34,7 @@ void config_init(struct config *c)
 		.ac_ms = 30 * 1000,
 		.delay_ms = 30 * 1000,
 		.log_bytes_max = UINT64_C(4) << 30,
+		.cache_bytes_max = CONFIG_CACHE_BY_DISK,
 	};
 }
 
@@ -401,9 +402,8 @@ static int set_fsync(struct config *c, const char *name, const char *value,
 	return 0;
 }
 
-/* logsize=BYTES, with K, M or G behind the number. */
-static int set_logsize(struct config *c, const char *name, const char *value,
-		       char **ret_why)
+/* BYTES, with K, M or G behind the number. */
+static bool parse_size(const char *value, uint64_t *ret)
 {
 	static const char units[] = "kmg";
 	const char *unit;
@@ -417,11 +417,38 @@ static int set_logsize(struct config *c, const char *name, const char *value,
 	if (unit)
 		shift = 10 * (unsigned)(unit - units + 1);
 	if (value[0] < '0' || value[0] > '9' || errno || end[unit != NULL] ||
-	    n > UINT64_MAX >> shift || n << shift < LIMIT_LOG_BYTES_MIN)
+	    n > UINT64_MAX >> shift)
+		return false;
+	*ret = n << shift;
+	return true;
+}
+
+static int set_logsize(struct config *c, const char *name, const char *value,
+		       char **ret_why)
+{
+	uint64_t n;
+
+	(void)name;
+	if (!parse_size(value, &n) || n < LIMIT_LOG_BYTES_MIN)
 		return why(ret_why, -EINVAL,
 			   "option logsize=%s: want a size of at least 16M, as "
 			   "in 512M or 4G", value);
-	c->log_bytes_max = n << shift;
+	c->log_bytes_max = n;
+	return 0;
+}
+
+static int set_cachesize(struct config *c, const char *name, const char *value,
+			 char **ret_why)
+{
+	uint64_t n;
+
+	(void)name;
+	if (!parse_size(value, &n) || n == CONFIG_CACHE_BY_DISK ||
+	    (n > 0 && n < LIMIT_CACHE_BYTES_MIN))
+		return why(ret_why, -EINVAL,
+			   "option cachesize=%s: want a size of at least 8M, as "
+			   "in 512M or 20G, or 0 to keep no contents", value);
+	c->cache_bytes_max = n;
 	return 0;
 }
 
@@ -484,7 +511,8 @@ static const struct {
 	{ "mountproto", true, set_proto }, { "udp", false, set_proto },
 	{ "through", true, set_policy }, { "back", true, set_policy },
 	{ "delay", true, set_number }, { "fsync", true, set_fsync },
-	{ "logsize", true, set_logsize }, { "steal", false, set_flag },
+	{ "logsize", true, set_logsize }, { "cachesize", true, set_cachesize },
+	{ "steal", false, set_flag },
 	{ "sec", true, set_sec }, { "remount", false, set_remount },
 };
 

@@ -25,7 +25,9 @@ enum {
 };
 
 #define CONFIG_AC_FOREVER UINT32_MAX
+#define CONFIG_CACHE_BY_DISK UINT64_MAX /* as much as the disk allows */
 #define LIMIT_LOG_BYTES_MIN (UINT64_C(16) << 20)
+#define LIMIT_CACHE_BYTES_MIN (UINT64_C(8) << 20) /* BLOB_BYTES_MIN */
 
 enum area_kind { AREA_DIR, AREA_TMPFS };
 
@@ -61,6 +63,7 @@ struct config {
 	unsigned policies_n; /* where none holds, changes are written back */
 	unsigned delay_ms;   /* how long a change waits before it is sent */
 	uint64_t log_bytes_max;
+	uint64_t cache_bytes_max; /* of contents; CONFIG_CACHE_BY_DISK */
 	bool fsync_server; /* fsync(2) waits for the server; else for our disk */
 	bool steal_lease;  /* write though another does: lease.h */
 	bool areas_given; /* -o tmp= was used: the defaults are not */

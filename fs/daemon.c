@@ -4,7 +4,7 @@
  *
  *   runtime   the files under /run/nfsrootfs are removed last: as long as they
  *             are there somebody may wait for this process
- *   remote    the server; meta, the cache
+ *   remote    the server; meta, the cache of names; blob, that of contents
  *   lease     says on the server that we write; before the vfs looks at the
  *             root, whose times it changes; not on a read-only mount
  *   journal   the write-back log
@@ -297,6 +297,7 @@ static const struct layer {
 	{ runtime_open, runtime_close },
 	{ layer_server_open, layer_server_close },
 	{ layer_cache_open, layer_cache_close },
+	{ layer_contents_open, layer_contents_close },
 	{ layer_lease_open, layer_lease_close },
 	{ layer_journal_open, layer_journal_close },
 	{ layer_files_open, layer_files_close },

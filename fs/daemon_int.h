@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "../cache/blob.h"
 #include "area.h"
 #include "control.h"
 #include "daemon.h"
@@ -29,6 +30,7 @@ struct daemon {
 	struct remote *remote;
 	struct handle root;
 	struct meta *meta;
+	struct blob *blob; /* NULL: contents are not kept */
 	struct lease *lease; /* NULL: read-only */
 	struct wback *wback;
 	struct flush *flush; /* NULL: read-only */
@@ -53,6 +55,8 @@ enum exitcode layer_server_open(struct daemon *d);
 void layer_server_close(struct daemon *d);
 enum exitcode layer_cache_open(struct daemon *d);
 void layer_cache_close(struct daemon *d);
+enum exitcode layer_contents_open(struct daemon *d);
+void layer_contents_close(struct daemon *d);
 enum exitcode layer_lease_open(struct daemon *d);
 void layer_lease_close(struct daemon *d);
 enum exitcode layer_journal_open(struct daemon *d);

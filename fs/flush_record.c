@@ -2,6 +2,7 @@
 /* flush_record.c: what the server said becomes what the cache knows, and in the
  * same bracket the log lets go of it: a reader sees the one or the other.
  */
+#include "fetch.h"
 #include "flush_int.h"
 
 /* @links: as for burst_end(). */
@@ -32,6 +33,7 @@ static void record_make(struct sending *s)
 		.attr = s->attr,
 		.server_mtime = s->attr.mtime,
 		.server_ctime = s->attr.ctime,
+		.data_ctime = s->attr.ctime,
 		.handle = s->fh,
 	};
 
@@ -150,6 +152,8 @@ static void record_store(struct sending *s)
 	if (s->fh.len)
 		i.handle = s->fh;
 	record_object(s, &i);
+	if (s->job->extents_n || s->job->trunc != UINT64_MAX)
+		i.data_ctime = i.server_ctime;
 	(void)meta_put(s->f->v->meta, &i);
 }
 
@@ -165,6 +169,9 @@ void record_done(struct sending *s)
 	struct wback_settled settled = { 0 };
 
 	touch_all(s);
+	if (s->job->kind == JOB_STORE && s->has_attr &&
+	    (s->job->extents_n || s->job->trunc != UINT64_MAX))
+		fetch_keep(v->fetch, s->job, &s->attr);
 	meta_begin(v->meta);
 	record[s->job->kind](s);
 	wback_done(v->wback, s->job, s->fh.len ? &s->fh : NULL,

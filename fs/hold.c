@@ -81,8 +81,10 @@ static void remove_later(struct vfs *v, const struct handle *dir,
 {
 	struct remote_call *call = remote_call_new(REMOTE_REMOVE, dir, name);
 
-	if (call)
-		vfs_submit(v, call, removed, v);
+	if (!call)
+		return;
+	call->background = true;
+	vfs_submit(v, call, removed, v);
 }
 
 /* Remove what an earlier mount of this machine's left. */
@@ -257,7 +259,9 @@ void hold_close(struct vfs *v)
 			continue; /* below another filesystem's: left, empty */
 		/* Refused while the lease is in it, which then removes both. */
 		call = remote_call_new(REMOTE_RMDIR, &i.handle, HOLD_NAME);
-		if (call)
-			vfs_submit(v, call, NULL, NULL);
+		if (!call)
+			continue;
+		call->background = true;
+		vfs_submit(v, call, NULL, NULL);
 	}
 }

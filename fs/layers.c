@@ -5,6 +5,7 @@
  */
 #include "daemon_int.h"
 
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 
 #include "../cache/msg.h"
@@ -129,22 +130,72 @@ void layer_lease_close(struct daemon *d)
 		lease_drop(d->lease);
 }
 
-static uint64_t name_offset(void *arg, const char *name)
-{
-	return meta_offset(arg, name);
-}
-
-/* Room that the log leaves to others, the metadata cache among them. */
-static uint64_t keep_free(const char *path)
+/* Room that what is kept here leaves to others, on the disk of @path. The
+ * content cache goes before the log, and the log before the metadata cache. */
+static uint64_t keep_free(const char *path, unsigned part)
 {
 	const uint64_t least = 16 << 20, most = 1 << 30;
 	struct statvfs st;
-	uint64_t part;
 
 	if (statvfs(path, &st) < 0)
-		return least;
-	part = (uint64_t)st.f_blocks * st.f_frsize / 20;
-	return MIN(MAX(part, least), most);
+		return part * least;
+	return part *
+	       MIN(MAX((uint64_t)st.f_blocks * st.f_frsize / 20, least), most);
+}
+
+static uint64_t cache_bytes_max(const struct config *c, const char *path)
+{
+	const uint64_t most = UINT64_C(10) << 30;
+	struct statvfs st;
+
+	if (c->cache_bytes_max != CONFIG_CACHE_BY_DISK)
+		return c->cache_bytes_max;
+	if (statvfs(path, &st) < 0)
+		return most;
+	return MIN((uint64_t)st.f_blocks * st.f_frsize / 10, most);
+}
+
+/* It owns up to 512 files of its own; the rest of us makes do with a few. */
+static void allow_files(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
+		l.rlim_cur = l.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &l);
+	}
+}
+
+/* Without it all works, only slower. */
+enum exitcode layer_contents_open(struct daemon *d)
+{
+	CLEANUP_FREE char *path = cachedir_blob_path(d->cache), *owner = NULL;
+	CLEANUP_FREE char *server = cachedir_server(d->config);
+	struct blob_options o = { 0 };
+	int r = -ENOMEM;
+
+	if (path && server &&
+	    asprintf(&owner, "%s %016llx", server,
+		     (unsigned long long)meta_life(d->meta)) > 0) {
+		o.bytes_max = cache_bytes_max(d->config, path);
+		o.keep_free = keep_free(path, 2);
+		allow_files();
+		r = blob_open(path, owner, &o, &d->blob);
+	}
+	if (r < 0)
+		msg_warning("%s: contents of files are not kept: %s",
+			    path ? path : d->cache->path, msg_strerror(r));
+	return EXITCODE_OK;
+}
+
+void layer_contents_close(struct daemon *d)
+{
+	blob_close(d->blob);
+}
+
+static uint64_t name_offset(void *arg, const char *name)
+{
+	return meta_offset(arg, name);
 }
 
 /* A read-only mount opens it as well: what an earlier mount left in it is part
@@ -155,7 +206,7 @@ enum exitcode layer_journal_open(struct daemon *d)
 	CLEANUP_FREE char *path = cachedir_log_path(d->cache), *why = NULL;
 	const struct wback_options o = {
 		.bytes_max = d->config->log_bytes_max,
-		.keep_free = path ? keep_free(path) : 0,
+		.keep_free = path ? keep_free(path, 1) : 0,
 		.interval_ms = 1000,
 		.name_offset = name_offset,
 		.arg = d->meta,
@@ -188,7 +239,7 @@ void layer_journal_close(struct daemon *d)
 
 enum exitcode layer_files_open(struct daemon *d)
 {
-	int r = vfs_open(d->config, d->meta, d->wback, d->remote, &d->root,
+	int r = vfs_open(d->config, d->meta, d->blob, d->wback, d->remote, &d->root,
 			 &d->stats, &d->vfs);
 
 	if (r == 0)

@@ -24,6 +24,8 @@ struct stats {
 	uint64_t listings, listing_pages, listings_in_background;
 	uint64_t revalidations, changed_behind; /* found changed by others */
 	uint64_t bytes_read, bytes_written;
+	uint64_t data_hits, data_misses; /* reads: without the server, not */
+	uint64_t data_ahead, data_ahead_used, data_ahead_wasted; /* READs */
 	uint64_t bad_replies; /* names or handles of the server refused */
 	uint64_t nodes;       /* inodes the kernel holds now */
 	uint64_t held;        /* unlinked files kept because they may be open */

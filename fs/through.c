@@ -8,6 +8,7 @@
  * recorded, so that a fill which ran at the same time does not overwrite it.
  */
 #include "change.h"
+#include "fetch.h"
 
 /* ---- what all share ---- */
 
@@ -367,6 +368,11 @@ static int through_rename(struct vfs *v, const struct caller *c,
 
 /* ---- attributes and data ---- */
 
+static bool is_of_contents(const struct remote_call *call)
+{
+	return call->op == REMOTE_WRITE || call->set.valid & REMOTE_SET_SIZE;
+}
+
 /* In a bracket: what the reply said of the object; if nothing, that is noted. */
 static int merge_object(struct vfs *v, struct change *ch,
 			const struct remote_call *call,
@@ -378,6 +384,8 @@ static int merge_object(struct vfs *v, struct change *ch,
 		return r;
 	if (call->has_attr) {
 		vfs_merge(v, &ch->obj, &call->attr, when, true);
+		if (is_of_contents(call))
+			ch->obj.data_ctime = ch->obj.server_ctime;
 	} else {
 		ch->obj.flags |= META_CTIME_OURS;
 		ch->obj.checked = 0;
@@ -400,6 +408,8 @@ static int send_to_object(struct vfs *v, const struct caller *c,
 	meta_begin(v->meta);
 	r = merge_object(v, ch, call, &when);
 	meta_end(v->meta);
+	if (is_of_contents(call))
+		fetch_forget(v->fetch, ch->obj.ino);
 	return r;
 }
 

@@ -4,6 +4,7 @@
  * finishes long listings (vfs_dir.c), and at the end sees to it that there is
  * one.
  */
+#include "fetch.h"
 #include "view.h"
 
 #include <assert.h>
@@ -73,7 +74,6 @@ void vfs_submit(struct vfs *v, struct remote_call *call, remote_done_fn *done,
 	mutex_lock(&v->lock);
 	v->in_flight++;
 	mutex_unlock(&v->lock);
-	call->background = true;
 	remote_submit(v->remote, call, done ? done : submitted_done,
 		      done ? arg : v);
 	remote_call_unref(call);
@@ -170,6 +170,7 @@ static int adopt_root(struct vfs *v, const struct handle *root,
 			.attr = *a,
 			.server_mtime = a->mtime,
 			.server_ctime = a->ctime,
+			.data_ctime = a->ctime,
 			.handle = *root,
 		};
 	}
@@ -221,6 +222,7 @@ static void *worker_main(void *arg)
 static void vfs_free(struct vfs *v)
 {
 	vfs_flights_free(v);
+	fetch_close(v->fetch);
 	for (unsigned k = 0; k < v->pins_n; k++)
 		free(v->pins[k].name);
 	nodes_free(v->nodes);
@@ -271,7 +273,7 @@ static int start(struct vfs *v, const struct handle *root)
 }
 
 int vfs_open(const struct config *config, struct meta *meta,
-	     struct wback *wback, struct remote *remote,
+	     struct blob *blob, struct wback *wback, struct remote *remote,
 	     const struct handle *root, struct stats *stats, struct vfs **ret)
 {
 	struct vfs *v = calloc(1, sizeof(*v));
@@ -286,6 +288,7 @@ int vfs_open(const struct config *config, struct meta *meta,
 	v->stats = stats;
 	v->session = meta_session_start(meta);
 	v->trust_from = meta_was_clean(meta) ? 0 : v->session;
+	v->clock_lead_ns = INT64_MAX;
 	v->jobs_end = &v->jobs;
 	mutex_init(&v->lock);
 	cond_init(&v->cond);
@@ -295,6 +298,8 @@ int vfs_open(const struct config *config, struct meta *meta,
 		r = start(v, root);
 	if (r == 0)
 		r = policy_open(v);
+	if (r == 0)
+		r = fetch_open(v, blob, &v->fetch);
 	if (r == 0)
 		r = times_open(v, &v->times);
 	if (r == 0) {

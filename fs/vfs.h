@@ -15,6 +15,7 @@
 #include "remote.h"
 #include "stats.h"
 
+struct blob;
 struct vfs; /* opaque */
 
 /* Who asks. */
@@ -32,12 +33,13 @@ struct vfs_entry {
 	double name_valid_s, attr_valid_s;
 };
 
-/* Takes neither meta, wback nor remote: they must outlive the vfs. Fetches the
- * root's attributes, the server's limits, and removes what an earlier mount left
+/* Takes neither meta, blob, wback nor remote: they must outlive the vfs. Fetches
+ * the root's attributes, the server's limits, and removes what an earlier mount left
  * in the holding directory. @remote is a retry layer (remote_retry_open). @wback
- * may be NULL: then every change goes to the server at once. */
+ * may be NULL: then every change goes to the server at once; @blob, too: then
+ * contents are not kept. */
 int vfs_open(const struct config *config, struct meta *meta,
-	     struct wback *wback, struct remote *remote,
+	     struct blob *blob, struct wback *wback, struct remote *remote,
 	     const struct handle *root, struct stats *stats, struct vfs **ret);
 
 /* Sends what is pending (times, removals of held files), waits for it, frees.

@@ -3,76 +3,22 @@
 #include <linux/falloc.h>
 
 #include "change.h"
+#include "fetch.h"
 #include "flush.h"
 #include "view.h"
 
-/* One READ. Its attributes confirm the file in passing. */
-static int read_once(struct vfs *v, const struct caller *c, uint64_t ino,
-		     uint64_t offset, uint32_t count, struct remote_call **ret)
+static int read_clean(struct vfs *v, const struct caller *c, uint64_t ino,
+		      uint64_t offset, uint32_t count, void **ret,
+		      uint32_t *ret_len)
 {
-	struct moment when = vfs_moment(v);
-	struct remote_call *call = remote_call_new(REMOTE_READ, NULL, NULL);
-	struct meta_inode i;
-	int r;
+	CLEANUP_FREE char *buf = malloc(count + 1);
+	int r = buf ? fetch_read(v->fetch, c, ino, offset, count, buf,
+				 ret_len) :
+		      -ENOMEM;
 
-	if (!call)
-		return -ENOMEM;
-	call->offset = offset;
-	call->count = count;
-	r = vfs_run(v, c, ino, call);
-	if (r < 0) {
-		remote_call_unref(call);
-		return r;
-	}
-	if (call->has_attr) {
-		meta_begin(v->meta);
-		if (meta_get(v->meta, ino, &i) == 0) {
-			vfs_merge(v, &i, &call->attr, &when, false);
-			(void)meta_put(v->meta, &i);
-		}
-		meta_end(v->meta);
-	}
-	*ret = call;
-	return 0;
-}
-
-static int read_server(struct vfs *v, const struct caller *c, uint64_t ino,
-		       uint64_t offset, uint32_t count, void **ret,
-		       uint32_t *ret_len)
-{
-	CLEANUP_FREE char *buf = NULL;
-	uint32_t done = 0;
-
-	while (done < count) {
-		uint32_t want = MIN(count - done, v->fsinfo.read_max);
-		struct remote_call *call;
-		uint32_t got;
-		bool eof;
-		int r = read_once(v, c, ino, offset + done, want, &call);
-
-		if (r < 0)
-			return r;
-		got = call->data_len;
-		eof = call->eof || got == 0;
-		if (done == 0 && (got == count || eof)) {
-			buf = call->data; /* the usual: one call is all */
-			call->data = NULL;
-		} else {
-			if (!buf)
-				buf = malloc(count);
-			if (buf)
-				memcpy(buf + done, call->data, got);
-		}
-		remote_call_unref(call);
-		if (!buf && got)
-			return -ENOMEM;
-		done += got;
-		if (eof)
-			break;
-	}
-	*ret = STEAL_PTR(buf);
-	*ret_len = done;
-	return 0;
+	if (r == 0)
+		*ret = STEAL_PTR(buf);
+	return r;
 }
 
 /* What the server has of a range, zeros behind its end. */
@@ -80,16 +26,12 @@ static int fill_from_server(struct vfs *v, const struct caller *c,
 			    uint64_t ino, uint64_t offset, uint32_t len,
 			    char *buf)
 {
-	CLEANUP_FREE void *data = NULL;
 	uint32_t got = 0;
-	int r = read_server(v, c, ino, offset, len, &data, &got);
+	int r = fetch_read(v->fetch, c, ino, offset, len, buf, &got);
 
-	if (r < 0)
-		return r;
-	if (got)
-		memcpy(buf, data, got);
-	memset(buf + got, 0, len - got);
-	return 0;
+	if (r == 0)
+		memset(buf + got, 0, len - got);
+	return r;
 }
 
 /* The parts that the log has, and the rest from the server. */
@@ -142,7 +84,7 @@ int vfs_read(struct vfs *v, const struct caller *c, uint64_t ino,
 	if (v->wback && wback_get(v->wback, ino, &w))
 		r = read_mixed(v, c, ino, offset, count, ret, ret_len);
 	else
-		r = read_server(v, c, ino, offset, count, ret, ret_len);
+		r = read_clean(v, c, ino, offset, count, ret, ret_len);
 	if (r == 0)
 		stats_add(&v->stats->bytes_read, *ret_len);
 	return r;

@@ -28,6 +28,55 @@ static bool changed_behind(const struct meta_inode *i, const struct attr *a)
 	return false;
 }
 
+static int64_t lead_of(const struct timespec *ctime)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	/* Centuries off, it would not fit; then nothing is learnt. */
+	if (ctime->tv_sec < 0 || ctime->tv_sec > now.tv_sec + 4000000000)
+		return INT64_MAX;
+	return ((int64_t)now.tv_sec - ctime->tv_sec) * 1000000000 +
+	       now.tv_nsec - ctime->tv_nsec;
+}
+
+/* The server's clock had reached @ctime when it told us. */
+static void note_clock(struct vfs *v, const struct timespec *ctime)
+{
+	int64_t lead = lead_of(ctime);
+	int64_t least = __atomic_load_n(&v->clock_lead_ns, __ATOMIC_RELAXED);
+
+	while (lead < least &&
+	       !__atomic_compare_exchange_n(&v->clock_lead_ns, &least, lead,
+					    false, __ATOMIC_RELAXED,
+					    __ATOMIC_RELAXED))
+		;
+}
+
+bool vfs_is_settled(struct vfs *v, const struct timespec *ctime)
+{
+	/* The coarsest clocks of filesystems in use tick once a second, FAT's
+	 * every other. */
+	const int64_t tick_ns = 2500000000;
+	int64_t least = __atomic_load_n(&v->clock_lead_ns, __ATOMIC_RELAXED);
+	int64_t lead = lead_of(ctime);
+
+	return lead != INT64_MAX && least != INT64_MAX &&
+	       lead - least > tick_ns;
+}
+
+/* A change of ours of mode, owner or names moves the ctime, too, and leaves the
+ * contents. (One of the contents moves the mtime.) */
+static bool may_be_of_contents(const struct meta_inode *i, const struct attr *a,
+			       bool ours)
+{
+	if (!timespec_equal(&i->server_mtime, &a->mtime) ||
+	    i->attr.size != a->size)
+		return true;
+	return !timespec_equal(&i->server_ctime, &a->ctime) && !ours &&
+	       !(i->flags & META_CTIME_OURS);
+}
+
 void vfs_merge(struct vfs *v, struct meta_inode *i, const struct attr *a,
 	       const struct moment *when, bool ours)
 {
@@ -35,6 +84,7 @@ void vfs_merge(struct vfs *v, struct meta_inode *i, const struct attr *a,
 	struct attr seen = i->attr;
 	bool same;
 
+	note_clock(v, &a->ctime);
 	if (!ours && vfs_is_newer(v, i->ino, when->sent))
 		return;
 	/* Replies to our own changes of one file may come in any order. */
@@ -61,6 +111,8 @@ void vfs_merge(struct vfs *v, struct meta_inode *i, const struct attr *a,
 	}
 	same = i->checked && timespec_equal(&i->server_mtime, &a->mtime) &&
 	       timespec_equal(&i->server_ctime, &a->ctime);
+	if (may_be_of_contents(i, a, ours))
+		i->data_ctime = a->ctime;
 	i->server_mtime = a->mtime;
 	i->server_ctime = a->ctime;
 	i->attr = *a;
@@ -87,6 +139,7 @@ int vfs_adopt(struct vfs *v, uint64_t parent, const struct handle *fh,
 	struct meta_inode i;
 	int r = meta_find(v->meta, fh, a, &i);
 
+	note_clock(v, &a->ctime);
 	/* A file never changes its type: same handle, another type is the
 	 * server's error, taken for another file. */
 	if (r == 0 && (i.attr.mode & S_IFMT) != (a->mode & S_IFMT)) {
@@ -108,6 +161,7 @@ int vfs_adopt(struct vfs *v, uint64_t parent, const struct handle *fh,
 			.attr = *a,
 			.server_mtime = a->mtime,
 			.server_ctime = a->ctime,
+			.data_ctime = a->ctime,
 			.handle = *fh,
 		};
 	} else {

@@ -29,6 +29,7 @@
 
 enum { CHANGED_SLOTS = 4096, PINS_MAX = 256, HOLD_DIRS_MAX = 32 };
 
+struct fetch;  /* contents, fetch.h */
 struct flight; /* a listing under way, vfs_dir.c */
 struct times;  /* modification times not yet sent, times.c */
 
@@ -57,6 +58,7 @@ struct vfs {
 	struct stats *stats;
 	struct nodes *nodes;
 	struct times *times;
+	struct fetch *fetch;
 	struct remote_fsinfo fsinfo;
 	struct remote_pathconf pathconf;
 	struct place places[LIMIT_POLICIES];
@@ -71,6 +73,8 @@ struct vfs {
 	uint64_t seq;
 	uint64_t changed[CHANGED_SLOTS];
 	uint64_t last_time_ns; /* given out by vfs_unique_time() */
+	int64_t clock_lead_ns; /* our clock is ahead of the server's by at most
+				* so much */
 	bool log_full;         /* the user was told */
 	uint64_t log_full_ms;  /* when it was so last; these two: atomic */
 
@@ -144,6 +148,10 @@ int vfs_adopt(struct vfs *v, uint64_t parent, const struct handle *fh,
 	      const struct attr *a, const struct moment *when, bool ours,
 	      struct meta_inode *ret);
 
+/* Every change of a file from now on gives it another ctime than @ctime: the
+ * server's clock has moved on since. */
+bool vfs_is_settled(struct vfs *v, const struct timespec *ctime);
+
 /* In a bracket: record @dir's attributes after a change of ours in it, given
  * the attributes before: was it only us? Stores and returns it in @ret. */
 int vfs_merge_dir(struct vfs *v, uint64_t dir, bool has_attr,
@@ -213,7 +221,8 @@ void hold_close(struct vfs *v);
 
 /* ---- calls nobody waits for (vfs.c) ---- */
 
-/* Consumes the caller's reference. @done may be NULL. */
+/* Consumes the caller's reference. @done may be NULL. (Nobody waits here; a
+ * caller who does not either sets call->background.) */
 void vfs_submit(struct vfs *v, struct remote_call *call, remote_done_fn *done,
 		void *arg);
 /* To be called first of all by every such @done's end. */

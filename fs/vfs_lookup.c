@@ -10,6 +10,7 @@
  *
  * While the server is away, what is known is believed.
  */
+#include "fetch.h"
 #include "view.h"
 
 #include <dirent.h>
@@ -406,6 +407,7 @@ void vfs_forget(struct vfs *v, uint64_t ino, uint64_t n)
 
 	if (!nodes_unref(v->nodes, ino, n))
 		return;
+	fetch_forget(v->fetch, ino);
 	meta_begin(v->meta);
 	removed = meta_get(v->meta, ino, &i) == 0 && i.flags & META_REMOVED;
 	if (removed)

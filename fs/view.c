@@ -155,6 +155,7 @@ static void restore_one(void *arg, const struct wback_ref *ref)
 			  .nlink = ref->nlink },
 		.server_mtime = ref->mtime,
 		.server_ctime = ref->mtime,
+		.data_ctime = ref->mtime,
 		.handle = ref->fh,
 	};
 	(void)meta_put(v->meta, &i);

@@ -511,6 +511,7 @@ static void run_seed_of(struct sim *s, uint64_t seed, struct run_dir *dir)
 	memset(&s->f, 0, sizeof(s->f));
 	s->f.dir = dir;
 	s->f.back = true;
+	s->f.keep = seed % 2 == 0;
 	s->f.retry.timeo_ms = 60000;
 	config_init(&s->f.config);
 	s->f.config.delay_ms = 3600 * 1000;

@@ -51,6 +51,7 @@ static inline struct meta_inode meta_test_inode(uint64_t ino, mode_t type)
 	n.attr.atime = (struct timespec){ (time_t)ino - 5, 0 };
 	n.server_mtime = n.attr.mtime;
 	n.server_ctime = n.attr.ctime;
+	n.data_ctime = n.server_ctime;
 	n.handle.len = 32;
 	memcpy(n.handle.data + 8, &ino, sizeof(ino));
 	return n;

@@ -78,6 +78,7 @@ static struct meta_inode any_inode(uint64_t *rnd)
 	a->rdev_minor = any(rnd) & 1 ? (uint32_t)any(rnd) : 0;
 	n.server_mtime = any(rnd) & 1 ? a->mtime : any_time(rnd);
 	n.server_ctime = any(rnd) & 1 ? a->ctime : any_time(rnd);
+	n.data_ctime = any(rnd) & 1 ? n.server_ctime : any_time(rnd);
 	n.generation = (uint32_t)any(rnd);
 	n.epoch = (uint32_t)any(rnd);
 	n.flags = (uint32_t)any(rnd);
@@ -96,6 +97,7 @@ static void assert_same_inode(const struct meta_inode *a,
 	assert_memory_equal(&a->attr, &b->attr, sizeof(a->attr));
 	assert_true(timespec_equal(&a->server_mtime, &b->server_mtime));
 	assert_true(timespec_equal(&a->server_ctime, &b->server_ctime));
+	assert_true(timespec_equal(&a->data_ctime, &b->data_ctime));
 	assert_int_equal(a->generation, b->generation);
 	assert_int_equal(a->epoch, b->epoch);
 	assert_int_equal(a->flags, b->flags);
@@ -135,6 +137,7 @@ static void test_extreme_inode_fits(void **state)
 	in.attr.ctime.tv_sec = INT64_MAX;
 	in.server_mtime.tv_sec = INT64_MAX;
 	in.server_ctime.tv_sec = INT64_MIN;
+	in.data_ctime.tv_sec = INT64_MAX;
 	len = meta_inode_encode(&k, &in, b);
 	assert_in_range(len, 1, sizeof(b));
 	assert_int_equal(meta_inode_decode(&k, in.ino, b, len, &out), 0);

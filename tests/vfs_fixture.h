@@ -8,6 +8,7 @@
 
 #include "run.h"
 
+#include "../cache/blob.h"
 #include "../fs/flush.h"
 #include "../fs/vfs.h"
 #include "remote_fault.h"
@@ -21,6 +22,8 @@ struct fixture {
 	struct remote *fault, *remote;
 	struct config config;
 	struct meta *meta;
+	bool keep; /* contents, in dir/blob; not between mounts otherwise */
+	struct blob *blob;
 	struct stats stats;
 	struct vfs *v;
 	bool back;
@@ -51,6 +54,18 @@ static inline void open_back(struct fixture *f)
 	assert_int_equal(wback_open(path, "mem:/", &o, &f->wback, &why), 0);
 }
 
+static inline void open_blob(struct fixture *f)
+{
+	const struct blob_options o = { .bytes_max = 64 << 20 };
+	char path[600], owner[32];
+
+	(void)snprintf(path, sizeof(path), "%s/blob", f->dir->path);
+	(void)snprintf(owner, sizeof(owner), "%llu",
+		       (unsigned long long)meta_life(f->meta));
+	assert_true(mkdir(path, 0700) == 0 || errno == EEXIST);
+	assert_int_equal(blob_open(path, owner, &o, &f->blob), 0);
+}
+
 static inline void mount_fs(struct fixture *f)
 {
 	struct handle root;
@@ -62,10 +77,12 @@ static inline void mount_fs(struct fixture *f)
 	(void)snprintf(path, sizeof(path), "%s/meta", f->dir->path);
 	assert_true(mkdir(path, 0700) == 0 || errno == EEXIST);
 	assert_int_equal(meta_open(path, "mem:/", &f->meta), 0);
+	if (f->keep)
+		open_blob(f);
 	if (f->back)
 		open_back(f);
 	memset(&f->stats, 0, sizeof(f->stats));
-	assert_int_equal(vfs_open(&f->config, f->meta, f->wback, f->remote,
+	assert_int_equal(vfs_open(&f->config, f->meta, f->blob, f->wback, f->remote,
 				  &root, &f->stats, &f->v), 0);
 	if (f->back)
 		assert_int_equal(flush_open(f->v, NULL, NULL, &f->flush), 0);
@@ -79,6 +96,8 @@ static inline void unmount_fs(struct fixture *f)
 	vfs_close(f->v);
 	wback_close(f->wback);
 	f->wback = NULL;
+	blob_close(f->blob);
+	f->blob = NULL;
 	meta_close(f->meta);
 	remote_close(f->remote);
 }

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* fetch.h: the contents that the server has: from the content cache, or from the
+ * server itself, and asked for before somebody wants them where that can be
+ * foreseen. Knows nothing of what is pending in the log.
+ *
+ * All functions may be called from any thread, without locks and outside a
+ * bracket.
+ */
+#pragma once
+
+#include "vfs_int.h"
+
+#include "../cache/blob.h"
+
+struct fetch; /* opaque */
+
+/* @blob may be NULL: then contents are not kept. It must outlive the fetch. */
+int fetch_open(struct vfs *v, struct blob *blob, struct fetch **ret);
+/* When no call is under way any more (vfs_wait_submitted()). NULL is fine. */
+void fetch_close(struct fetch *f);
+
+/* @count bytes from @offset of the regular file @ino, into @buf. *@ret_n is short
+ * at the end of the file only. What the cache has and is no longer trusted is
+ * confirmed first. May wait for the server: -EINTR as c->intr says. */
+int fetch_read(struct fetch *f, const struct caller *c, uint64_t ino,
+	       uint64_t offset, uint32_t count, void *buf, uint32_t *ret_n);
+
+/* Nothing of it in memory is good any more: we changed its contents, or nobody
+ * uses it. */
+void fetch_forget(struct fetch *f, uint64_t ino);
+
+/* The contents of STORE @job are on the server, which then had @now of the file:
+ * keep them, so that they are not fetched back. Reads the log. */
+void fetch_keep(struct fetch *f, const struct wback_job *job,
+		const struct attr *now);

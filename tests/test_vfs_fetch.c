@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* test_vfs_fetch.c: contents: what is fetched, how often, ahead of whom; and what
+ * the content cache gives back, which must never be of another version.
+ */
+#include "vfs_fixture.h"
+
+enum { MIB = 1024 * 1024 };
+
+static int setup_keep_as(void **state, bool back)
+{
+	struct fixture *f = fixture_new();
+
+	if (!f)
+		return -1;
+	f->keep = true;
+	f->back = back;
+	f->config.ac_ms = CONFIG_AC_FOREVER;
+	f->config.delay_ms = 3600 * 1000;
+	mount_fs(f);
+	*state = f;
+	return 0;
+}
+
+static int setup_keep(void **state)
+{
+	return setup_keep_as(state, false);
+}
+
+static int setup_keep_back(void **state)
+{
+	return setup_keep_as(state, true);
+}
+
+/* What is on the server is from long ago, and we can tell: only then may it be
+ * kept. */
+static void age(struct fixture *f)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	remote_mem_set_clock(f->mem, (uint64_t)now.tv_sec * 1000000000, 1000);
+	admin_file(f, "/now", "now");
+	remote_mem_reset_calls(f->mem);
+}
+
+static void old_tree(struct fixture *f, unsigned dirs, unsigned files)
+{
+	admin_tree(f, dirs, files);
+	age(f);
+}
+
+static uint64_t reads(struct fixture *f)
+{
+	return remote_mem_calls(f->mem, REMOTE_READ);
+}
+
+/* All files of the tree, in the order of its directories. */
+static void read_all(struct fixture *f, unsigned dirs)
+{
+	for (unsigned d = 0; d < dirs; d++) {
+		struct walk *w = malloc(sizeof(*w));
+		char path[64], *rest, *name;
+
+		(void)snprintf(path, sizeof(path), "/tree/d%u", d);
+		(void)list(f, look_path(f, path), w);
+		rest = w->names;
+		while ((name = strsep(&rest, " ")) && *name) {
+			char file[400];
+
+			(void)snprintf(file, sizeof(file), "%s/%s", path, name);
+			expect_contents(f, look_path(f, file), file);
+		}
+		free(w);
+	}
+}
+
+static void test_each_small_file_is_read_once_and_then_never_again(void **state)
+{
+	struct fixture *f = *state;
+
+	old_tree(f, 10, 20);
+	read_all(f, 10);
+	assert_int_equal(reads(f), 200);
+	read_all(f, 10);
+	assert_int_equal(reads(f), 200);
+	remount_fs(f);
+	read_all(f, 10);
+	assert_int_equal(reads(f), 200);
+}
+
+static void test_files_read_one_after_another_are_asked_for_ahead(void **state)
+{
+	struct fixture *f = *state;
+
+	old_tree(f, 10, 40);
+	read_all(f, 10);
+	assert_int_equal(reads(f), 400);
+	assert_true(f->stats.data_ahead_used > 340);
+	assert_int_equal(f->stats.data_ahead_used, f->stats.data_ahead);
+	assert_int_equal(f->stats.data_ahead_wasted, 0);
+}
+
+static void test_one_file_of_a_directory_is_asked_for_alone(void **state)
+{
+	struct fixture *f = *state;
+
+	old_tree(f, 1, 40);
+	expect_contents(f, look_path(f, "/tree/d0/f7"), "/tree/d0/f7");
+	assert_int_equal(reads(f), 1);
+}
+
+static void test_changed_contents_are_never_taken_from_the_cache(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t a;
+
+	f->config.ac_ms = 0;
+	old_tree(f, 1, 1);
+	a = look_path(f, "/tree/d0/f0");
+	expect_contents(f, a, "/tree/d0/f0");
+	admin_file(f, "/tree/d0/f0", "/tree/d0/XX"); /* the same size */
+	expect_contents(f, look_path(f, "/tree/d0/f0"), "/tree/d0/XX");
+	f->config.ac_ms = CONFIG_AC_FOREVER;
+	remount_fs(f);
+	expect_contents(f, look_path(f, "/tree/d0/f0"), "/tree/d0/XX");
+}
+
+/* rsync -t and others put the mtime back; size and mtime then say nothing. */
+static void test_changed_contents_of_the_same_mtime_are_seen(void **state)
+{
+	struct fixture *f = *state;
+	struct attr a;
+
+	f->config.ac_ms = 0;
+	old_tree(f, 1, 1);
+	expect_contents(f, look_path(f, "/tree/d0/f0"), "/tree/d0/f0");
+	assert_int_equal(remote_mem_stat(f->mem, "/tree/d0/f0", &a), 0);
+	admin_file(f, "/tree/d0/f0", "/tree/d0/XX");
+	assert_int_equal(remote_mem_set_mtime(f->mem, "/tree/d0/f0", &a.mtime),
+			 0);
+	expect_contents(f, look_path(f, "/tree/d0/f0"), "/tree/d0/XX");
+}
+
+/* A clock that stands still: the second version looks like the first. */
+static void test_what_may_change_unseen_is_not_kept(void **state)
+{
+	struct fixture *f = *state;
+	struct timespec now;
+
+	f->config.ac_ms = 0;
+	old_tree(f, 1, 1);
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	remote_mem_set_clock(f->mem, (uint64_t)now.tv_sec * 1000000000, 0);
+	admin_file(f, "/tree/d0/f0", "/tree/d0/11");
+	expect_contents(f, look_path(f, "/tree/d0/f0"), "/tree/d0/11");
+	admin_file(f, "/tree/d0/f0", "/tree/d0/22");
+	expect_contents(f, look_path(f, "/tree/d0/f0"), "/tree/d0/22");
+}
+
+static void test_contents_of_a_removed_cache_are_not_given_to_others(void **state)
+{
+	struct fixture *f = *state;
+
+	old_tree(f, 1, 30);
+	read_all(f, 1);
+	unmount_fs(f);
+	delete_meta(f); /* its numbers start anew */
+	assert_int_equal(remote_mem_remove(f->mem, "/tree/d0/f3"), 0);
+	mount_fs(f);
+	for (unsigned k = 29; k > 3; k--) {
+		char path[64];
+
+		(void)snprintf(path, sizeof(path), "/tree/d0/f%u", k);
+		expect_contents(f, look_path(f, path), path);
+	}
+}
+
+static void test_what_was_written_is_not_fetched_back(void **state)
+{
+	struct fixture *f = *state;
+	struct remote_sattr mode = { .valid = REMOTE_SET_MODE, .mode = 0600 };
+	struct vfs_entry e;
+	uint64_t dir = make_dir(f, META_ROOT, "d");
+	uint64_t a = make(f, dir, "a#new", S_IFREG | 0644);
+
+	put(f, a, "contents");
+	assert_int_equal(send_all(f), 0);
+	/* as a package manager puts it in place */
+	assert_int_equal(vfs_rename(f->v, &root_user, dir, "a#new", dir, "a",
+				    0), 0);
+	assert_int_equal(send_all(f), 0);
+	assert_int_equal(vfs_setattr(f->v, &root_user, a, &mode, &e), 0);
+	assert_int_equal(send_all(f), 0);
+	remount_fs(f);
+	assert_int_equal(look_path(f, "/d/a"), a);
+	(void)stat_of(f, a);
+	expect_contents(f, a, "contents");
+	expect_server(f, "/d/a", "contents");
+	assert_int_equal(reads(f), 0);
+}
+
+static void test_what_is_written_over_is_read_as_it_is_now(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t a;
+
+	old_tree(f, 1, 1);
+	a = look_path(f, "/tree/d0/f0");
+	expect_contents(f, a, "/tree/d0/f0");
+	put(f, a, "/TREE");
+	expect_contents(f, a, "/TREE/d0/f0");
+	assert_int_equal(send_all(f), 0);
+	expect_contents(f, a, "/TREE/d0/f0");
+	remount_fs(f);
+	expect_contents(f, a, "/TREE/d0/f0");
+}
+
+static void test_what_goes_through_is_read_as_it_is_now(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t a;
+
+	old_tree(f, 1, 1);
+	a = look_path(f, "/tree/d0/f0");
+	expect_contents(f, a, "/tree/d0/f0");
+	put(f, a, "/TREE");
+	expect_contents(f, a, "/TREE/d0/f0");
+	put(f, a, "/trEE");
+	expect_contents(f, a, "/trEE/d0/f0");
+}
+
+static void test_cached_contents_are_there_while_the_server_is_away(void **state)
+{
+	struct fixture *f = *state;
+
+	old_tree(f, 2, 5);
+	read_all(f, 2);
+	remount_fs(f);
+	(void)find(f, META_ROOT);
+	f->config.ac_ms = 0;
+	fault_set_away(f->fault, true);
+	read_all(f, 2);
+	fault_set_away(f->fault, false);
+}
+
+/* ---- large files ---- */
+
+static char *admin_large(struct fixture *f, size_t len)
+{
+	char *bytes = malloc(len);
+
+	assert_non_null(bytes);
+	for (size_t k = 0; k < len; k++)
+		bytes[k] = (char)(k * 2654435761u >> 11);
+	assert_int_equal(remote_mem_write_file(f->mem, "/large", bytes, len), 0);
+	age(f);
+	return bytes;
+}
+
+static void expect_range(struct fixture *f, uint64_t ino, const char *bytes,
+			 size_t size, uint64_t offset, uint32_t n)
+{
+	uint32_t len;
+	void *data;
+
+	assert_int_equal(vfs_read(f->v, &root_user, ino, offset, n, &data,
+				  &len), 0);
+	assert_int_equal(len, offset < size ? MIN((uint64_t)n, size - offset) :
+					      0);
+	assert_memory_equal(data, bytes + offset, len);
+	free(data);
+}
+
+static void test_large_file_is_read_ahead_in_whole_reads(void **state)
+{
+	struct fixture *f = *state;
+	const size_t len = 20 * MIB + 4321;
+	char *bytes = admin_large(f, len);
+	uint64_t ino = look_path(f, "/large"), n;
+
+	for (uint64_t at = 0; at < len; at += 128 * 1024)
+		expect_range(f, ino, bytes, len, at, 128 * 1024);
+	n = reads(f);
+	assert_in_range(n, 21, 26);
+	assert_true(f->stats.data_ahead >= 19);
+	assert_int_equal(f->stats.data_ahead_wasted, 0);
+	for (uint64_t at = 0; at < len; at += 128 * 1024)
+		expect_range(f, ino, bytes, len, at, 128 * 1024);
+	assert_true(f->keep ? reads(f) == n : reads(f) <= 2 * n);
+	free(bytes);
+}
+
+static void test_reading_here_and_there_fetches_what_is_read(void **state)
+{
+	struct fixture *f = *state;
+	const size_t len = 64 * MIB;
+	char *bytes = admin_large(f, len);
+	uint64_t ino = look_path(f, "/large"), rnd = run_seed();
+
+	for (unsigned k = 0; k < 50; k++) {
+		rnd = rnd * 6364136223846793005u + 1442695040888963407u;
+		expect_range(f, ino, bytes, len,
+			     (k & 1 ? 0 : 32 * MIB) + (rnd >> 33) % (30 * MIB),
+			     4096);
+	}
+	assert_true(reads(f) <= 75); /* a few lie on two chunks, or near */
+	free(bytes);
+}
+
+static void test_small_rsize_and_odd_ranges(void **state)
+{
+	struct fixture *f = *state;
+	const size_t len = 700001;
+	char *bytes = admin_large(f, len);
+	uint64_t rnd = run_seed(), ino;
+
+	f->config.read_bytes_max = 10000;
+	remount_fs(f);
+	ino = look_path(f, "/large");
+	for (unsigned k = 0; k < 300; k++) {
+		rnd = rnd * 6364136223846793005u + 1442695040888963407u;
+		expect_range(f, ino, bytes, len, (rnd >> 33) % (len + 1000),
+			     1 + (uint32_t)(rnd >> 13) % 200000);
+	}
+	free(bytes);
+}
+
+struct reader {
+	struct fixture *f;
+	uint64_t ino;
+	const char *bytes;
+	size_t len;
+	struct remote_intr *intr;
+	int r;
+};
+
+static void *reader_main(void *arg)
+{
+	struct reader *rd = arg;
+	struct caller c = { .intr = rd->intr };
+	uint32_t n;
+	void *data;
+
+	rd->r = vfs_read(rd->f->v, &c, rd->ino, 0, 100000, &data, &n);
+	if (rd->r == 0) {
+		assert_int_equal(n, 100000);
+		assert_memory_equal(data, rd->bytes, n);
+		free(data);
+	}
+	return NULL;
+}
+
+static void test_readers_of_one_range_share_one_read(void **state)
+{
+	struct fixture *f = *state;
+	const size_t len = MIB;
+	char *bytes = admin_large(f, len);
+	struct reader rd = { f, look_path(f, "/large"), bytes, len, NULL, 0 };
+	pthread_t t[8];
+
+	fault_hold(f->fault, REMOTE_READ);
+	for (size_t k = 0; k < ARRAY_LEN(t); k++)
+		assert_int_equal(pthread_create(&t[k], NULL, reader_main, &rd),
+				 0);
+	assert_true(fault_wait_held(f->fault, 1));
+	fault_release(f->fault);
+	for (size_t k = 0; k < ARRAY_LEN(t); k++)
+		(void)pthread_join(t[k], NULL);
+	assert_int_equal(reads(f), 1);
+	free(bytes);
+}
+
+static void test_waiting_reader_can_be_interrupted(void **state)
+{
+	struct fixture *f = *state;
+	const size_t len = MIB;
+	char *bytes = admin_large(f, len);
+	struct remote_intr intr = { 0 };
+	struct reader rd = { f, look_path(f, "/large"), bytes, len, &intr, 0 };
+	pthread_t t;
+
+	fault_hold(f->fault, REMOTE_READ);
+	assert_int_equal(pthread_create(&t, NULL, reader_main, &rd), 0);
+	assert_true(fault_wait_held(f->fault, 1));
+	remote_intr_raise(&intr);
+	(void)pthread_join(t, NULL);
+	assert_int_equal(rd.r, -EINTR);
+	fault_release(f->fault);
+	expect_range(f, rd.ino, bytes, len, 0, 100000); /* and goes on */
+	free(bytes);
+}
+
+static void test_reply_of_another_version_is_not_kept(void **state)
+{
+	struct fixture *f = *state;
+	struct reader rd = { .f = f };
+	char *bytes = admin_large(f, 100000), *other = strdup("other");
+	pthread_t t;
+
+	rd.ino = look_path(f, "/large");
+	rd.bytes = bytes;
+	fault_hold_reply(f->fault, REMOTE_READ);
+	assert_int_equal(pthread_create(&t, NULL, reader_main, &rd), 0);
+	assert_true(fault_wait_held(f->fault, 1));
+	admin_file(f, "/large", other);
+	fault_release(f->fault);
+	(void)pthread_join(t, NULL);
+	f->config.ac_ms = 0;
+	expect_contents(f, look_path(f, "/large"), other);
+	free(bytes);
+	free(other);
+}
+
+#define KEEP_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup_keep, teardown)
+#define KEEP_BACK_TEST(fn) \
+	cmocka_unit_test_setup_teardown(fn, setup_keep_back, teardown)
+
+RUN_TESTS(KEEP_TEST(test_each_small_file_is_read_once_and_then_never_again),
+	  KEEP_TEST(test_files_read_one_after_another_are_asked_for_ahead),
+	  KEEP_TEST(test_one_file_of_a_directory_is_asked_for_alone),
+	  KEEP_TEST(test_changed_contents_are_never_taken_from_the_cache),
+	  KEEP_TEST(test_changed_contents_of_the_same_mtime_are_seen),
+	  KEEP_TEST(test_what_may_change_unseen_is_not_kept),
+	  KEEP_TEST(test_contents_of_a_removed_cache_are_not_given_to_others),
+	  KEEP_BACK_TEST(test_what_was_written_is_not_fetched_back),
+	  KEEP_BACK_TEST(test_what_is_written_over_is_read_as_it_is_now),
+	  KEEP_TEST(test_what_goes_through_is_read_as_it_is_now),
+	  KEEP_TEST(test_cached_contents_are_there_while_the_server_is_away),
+	  KEEP_TEST(test_large_file_is_read_ahead_in_whole_reads),
+	  KEEP_TEST(test_reading_here_and_there_fetches_what_is_read),
+	  KEEP_TEST(test_small_rsize_and_odd_ranges),
+	  KEEP_TEST(test_readers_of_one_range_share_one_read),
+	  KEEP_TEST(test_waiting_reader_can_be_interrupted),
+	  KEEP_TEST(test_reply_of_another_version_is_not_kept),
+	  FS_TEST(test_small_rsize_and_odd_ranges),
+	  FS_TEST(test_large_file_is_read_ahead_in_whole_reads))
