@@ -252,6 +252,78 @@ int fetch_read(struct fetch *f, const struct caller *c, uint64_t ino,
 	return 0;
 }
 
+/* ---- symlinks ---- */
+
+/* Whatever else changes of it, the target does not. */
+static struct blob_version link_version(uint64_t size,
+					const struct timespec *mtime)
+{
+	return (struct blob_version){ .size = size, .mtime = *mtime };
+}
+
+static void keep_link(struct fetch *f, uint64_t ino,
+		      const struct blob_version *v, const char *target,
+		      size_t len)
+{
+	if (f->blob && len == v->size && len <= BLOB_CHUNK_BYTES)
+		(void)blob_write(f->blob, ino, v, 0, target, (uint32_t)len);
+}
+
+static int readlink_kept(struct fetch *f, uint64_t ino,
+			 const struct blob_version *v, char **ret)
+{
+	CLEANUP_FREE char *target = NULL;
+	uint32_t n = 0;
+
+	if (!f->blob || v->size == 0 || v->size > BLOB_CHUNK_BYTES)
+		return -ENOENT;
+	target = malloc(v->size + 1);
+	if (!target)
+		return -ENOMEM;
+	if (blob_read(f->blob, ino, v, 0, target, (uint32_t)v->size, &n) < 0 ||
+	    n < v->size)
+		return -ENOENT;
+	target[n] = '\0';
+	*ret = STEAL_PTR(target);
+	return 0;
+}
+
+int fetch_readlink(struct fetch *f, const struct caller *c, uint64_t ino,
+		   char **ret)
+{
+	struct remote_call *call;
+	struct blob_version v;
+	struct meta_inode i;
+	int r;
+
+	meta_begin(f->v->meta);
+	r = meta_get(f->v->meta, ino, &i);
+	meta_end(f->v->meta);
+	if (r < 0)
+		return r == -ENOENT ? -ESTALE : r;
+	v = link_version(i.attr.size, &i.server_mtime);
+	if (readlink_kept(f, ino, &v, ret) == 0)
+		return 0;
+	call = remote_call_new(REMOTE_READLINK, NULL, NULL);
+	if (!call)
+		return -ENOMEM;
+	r = vfs_run(f->v, c, ino, call);
+	if (r == 0) {
+		keep_link(f, ino, &v, call->data, call->data_len);
+		*ret = STEAL_PTR(call->data);
+	}
+	remote_call_unref(call);
+	return r;
+}
+
+void fetch_keep_link(struct fetch *f, uint64_t ino, const char *target,
+		     const struct attr *now)
+{
+	const struct blob_version v = link_version(now->size, &now->mtime);
+
+	keep_link(f, ino, &v, target, strlen(target));
+}
+
 /* ---- our own changes ---- */
 
 void fetch_forget(struct fetch *f, uint64_t ino)

@@ -25,6 +25,14 @@ void fetch_close(struct fetch *f);
 int fetch_read(struct fetch *f, const struct caller *c, uint64_t ino,
 	       uint64_t offset, uint32_t count, void *buf, uint32_t *ret_n);
 
+/* The target of the symlink @ino, malloc'ed and terminated. Kept like contents:
+ * it never changes. Waits for the server if need be. */
+int fetch_readlink(struct fetch *f, const struct caller *c, uint64_t ino,
+		   char **ret);
+/* The same, told by us to the server, which then had @now of it. */
+void fetch_keep_link(struct fetch *f, uint64_t ino, const char *target,
+		     const struct attr *now);
+
 /* Nothing of it in memory is good any more: we changed its contents, or nobody
  * uses it. */
 void fetch_forget(struct fetch *f, uint64_t ino);

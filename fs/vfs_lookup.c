@@ -435,19 +435,7 @@ int vfs_getattr(struct vfs *v, const struct caller *c, uint64_t ino,
 
 int vfs_readlink(struct vfs *v, const struct caller *c, uint64_t ino, char **ret)
 {
-	struct remote_call *call;
-	int r;
-
 	if (v->wback && wback_readlink(v->wback, ino, ret) == 0)
 		return 0;
-	call = remote_call_new(REMOTE_READLINK, NULL, NULL);
-	if (!call)
-		return -ENOMEM;
-	r = vfs_run(v, c, ino, call);
-	if (r == 0) {
-		*ret = call->data;
-		call->data = NULL;
-	}
-	remote_call_unref(call);
-	return r;
+	return fetch_readlink(v->fetch, c, ino, ret);
 }

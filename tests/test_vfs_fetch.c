@@ -199,6 +199,32 @@ static void test_what_was_written_is_not_fetched_back(void **state)
 	assert_int_equal(reads(f), 0);
 }
 
+static void test_targets_of_symlinks_are_kept(void **state)
+{
+	struct fixture *f = *state;
+	struct vfs_entry e;
+	char *target;
+
+	assert_int_equal(remote_mem_symlink(f->mem, "far/away", "/theirs"), 0);
+	assert_int_equal(vfs_symlink(f->v, &root_user, META_ROOT, "ours",
+				     "quite/near", &e), 0);
+	assert_int_equal(send_all(f), 0);
+	for (unsigned k = 0; k < 2; k++) {
+		assert_int_equal(vfs_readlink(f->v, &root_user,
+					      look_path(f, "/theirs"),
+					      &target), 0);
+		assert_string_equal(target, "far/away");
+		free(target);
+		assert_int_equal(vfs_readlink(f->v, &root_user,
+					      look_path(f, "/ours"), &target),
+				 0);
+		assert_string_equal(target, "quite/near");
+		free(target);
+		assert_int_equal(remote_mem_calls(f->mem, REMOTE_READLINK), 1);
+		remount_fs(f);
+	}
+}
+
 static void test_what_is_written_over_is_read_as_it_is_now(void **state)
 {
 	struct fixture *f = *state;
@@ -355,13 +381,16 @@ static void test_readers_of_one_range_share_one_read(void **state)
 	struct fixture *f = *state;
 	const size_t len = MIB;
 	char *bytes = admin_large(f, len);
-	struct reader rd = { f, look_path(f, "/large"), bytes, len, NULL, 0 };
+	struct reader rd[8];
 	pthread_t t[8];
 
 	fault_hold(f->fault, REMOTE_READ);
-	for (size_t k = 0; k < ARRAY_LEN(t); k++)
-		assert_int_equal(pthread_create(&t[k], NULL, reader_main, &rd),
-				 0);
+	for (size_t k = 0; k < ARRAY_LEN(t); k++) {
+		rd[k] = (struct reader){ f, look_path(f, "/large"), bytes, len,
+					 NULL, 0 };
+		assert_int_equal(pthread_create(&t[k], NULL, reader_main,
+						&rd[k]), 0);
+	}
 	assert_true(fault_wait_held(f->fault, 1));
 	fault_release(f->fault);
 	for (size_t k = 0; k < ARRAY_LEN(t); k++)
@@ -423,6 +452,7 @@ RUN_TESTS(KEEP_TEST(test_each_small_file_is_read_once_and_then_never_again),
 	  KEEP_TEST(test_what_may_change_unseen_is_not_kept),
 	  KEEP_TEST(test_contents_of_a_removed_cache_are_not_given_to_others),
 	  KEEP_BACK_TEST(test_what_was_written_is_not_fetched_back),
+	  KEEP_BACK_TEST(test_targets_of_symlinks_are_kept),
 	  KEEP_BACK_TEST(test_what_is_written_over_is_read_as_it_is_now),
 	  KEEP_TEST(test_what_goes_through_is_read_as_it_is_now),
 	  KEEP_TEST(test_cached_contents_are_there_while_the_server_is_away),
