@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* discard.c: the discard command: removes what the tmp areas of an export hold,
- * or its metadata cache, from the cache directory. The lock of that directory
+ * or its caches of names and contents, from the cache directory. The lock of that directory
  * keeps it from one that is mounted. Directories that the user named with
  * -o tmp=PATH:DIR are the user's, and left alone.
  */
@@ -43,6 +43,25 @@ static long remove_contents(const char *dir)
 	return err ? err : n;
 }
 
+static enum exitcode remove_parts(const char *path, const char *const *names)
+{
+	enum exitcode x = EXITCODE_OK;
+
+	for (; *names; names++) {
+		CLEANUP_FREE char *dir = NULL;
+		long n = asprintf(&dir, "%s/%s", path, *names) < 0 ?
+				 -ENOMEM :
+				 remove_contents(dir);
+
+		if (n < 0)
+			x = EXITCODE_FAILED;
+		else
+			(void)printf("%ld files and directories removed from "
+				     "%s\n", n, dir);
+	}
+	return x;
+}
+
 /* What the argument names: an export, or where one was last mounted. */
 static enum exitcode take_argument(struct config *c, const char *arg)
 {
@@ -60,9 +79,10 @@ static enum exitcode take_argument(struct config *c, const char *arg)
 static enum exitcode run(struct config *c, const char *arg, bool cache)
 {
 	struct cachedir d = CACHEDIR_INIT;
-	CLEANUP_FREE char *why = NULL, *dir = NULL;
+	static const char *const areas[] = { "tmp", NULL };
+	static const char *const caches[] = { "meta", "blob", NULL };
+	CLEANUP_FREE char *why = NULL;
 	enum exitcode x = take_argument(c, arg);
-	long n;
 	int r;
 
 	if (x != EXITCODE_OK)
@@ -77,14 +97,9 @@ static enum exitcode run(struct config *c, const char *arg, bool cache)
 			  why ? why : msg_strerror(r));
 		return cachedir_exitcode(r);
 	}
-	n = asprintf(&dir, "%s/%s", d.path, cache ? "meta" : "tmp") < 0 ?
-		    -ENOMEM :
-		    remove_contents(dir);
-	if (n >= 0)
-		(void)printf("%ld files and directories removed from %s\n", n,
-			     dir);
+	x = remove_parts(d.path, cache ? caches : areas);
 	cachedir_close(&d);
-	return n < 0 ? EXITCODE_FAILED : EXITCODE_OK;
+	return x;
 }
 
 enum exitcode command_discard(int argc, char **argv)

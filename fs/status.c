@@ -15,7 +15,8 @@ struct view {
 	const struct status_source *s;
 	struct remote_info remote;
 	struct meta_stats meta;
-	struct wback_stats log; /* all 0 without one */
+	struct wback_stats log; /* all 0 without one; the next, too */
+	struct blob_stats blob;
 	uint64_t calls, requests, rss_bytes;
 	bool away;
 	char options[256];
@@ -54,6 +55,8 @@ static void look(const struct status_source *s, struct view *ret)
 	*ret = (struct view){ .s = s };
 	remote_get_info(s->remote, &ret->remote);
 	meta_get_stats(s->meta, &ret->meta);
+	if (s->blob)
+		blob_get_stats(s->blob, &ret->blob);
 	if (s->wback)
 		wback_get_stats(s->wback, &ret->log);
 	ret->log.full |= s->wback && vfs_log_is_full(s->vfs);
@@ -155,6 +158,27 @@ static void json_local(struct json *j, const struct view *v)
 	json_object_end(j);
 }
 
+static void json_contents(struct json *j, const struct view *v)
+{
+	const struct blob_stats *b = &v->blob;
+
+	json_object(j, "contents");
+	json_bool(j, "kept", v->s->blob && b->bytes_max > 0);
+	json_uint(j, "bytes_on_disk", b->bytes);
+	json_uint(j, "bytes_max", b->bytes_max);
+	json_uint(j, "queued", b->queued);
+	json_uint(j, "hits", b->hits);
+	json_uint(j, "hit_bytes", b->hit_bytes);
+	json_uint(j, "misses", b->misses);
+	json_uint(j, "written", b->written);
+	json_uint(j, "written_bytes", b->written_bytes);
+	json_uint(j, "stored_bytes", b->stored_bytes);
+	json_uint(j, "refused", b->refused);
+	json_uint(j, "evicted_bytes", b->evicted_bytes);
+	json_uint(j, "damaged", b->damaged);
+	json_object_end(j);
+}
+
 static void json_log(struct json *j, const struct wback_stats *l)
 {
 	json_object(j, "log");
@@ -190,6 +214,7 @@ static void write_json(const struct view *v, FILE *out)
 	json_string(j, "options", v->options);
 	json_server(j, v);
 	json_local(j, v);
+	json_contents(j, v);
 	json_log(j, &v->log);
 	json_array(j, "areas");
 	for (unsigned i = 0; i < s->areas->n; i++) {
@@ -250,6 +275,25 @@ static void text_counts(const struct view *v, FILE *out)
 	(void)fputc('\n', out);
 }
 
+static void text_contents(const struct view *v, FILE *out)
+{
+	const struct stats *s = v->s->stats;
+	uint64_t dh = stats_get(&s->data_hits), dm = stats_get(&s->data_misses);
+
+	(void)fprintf(out,
+		      "  contents     %" PRIu64 " reads without the server, %"
+		      PRIu64 " with it (%u %%); asked for ahead: %" PRIu64
+		      ", used %" PRIu64 "\n",
+		      dh, dm, percent(dh, dm), stats_get(&s->data_ahead),
+		      stats_get(&s->data_ahead_used));
+	(void)fprintf(out,
+		      "               %" PRIu64 " of %" PRIu64
+		      " MiB on disk%s\n",
+		      v->blob.bytes >> 20, v->blob.bytes_max >> 20,
+		      v->blob.damaged ? "; some was DAMAGED, and is fetched "
+					"again" : "");
+}
+
 static void text_cache(const struct view *v, FILE *out)
 {
 	const struct stats *s = v->s->stats;
@@ -271,6 +315,7 @@ static void text_cache(const struct view *v, FILE *out)
 		      " KiB written\n",
 		      stats_get(&s->bytes_read) / 1024,
 		      stats_get(&s->bytes_written) / 1024);
+	text_contents(v, out);
 	if (stats_get(&s->bad_replies))
 		(void)fprintf(out,
 			      "  bad replies  %" PRIu64

@@ -4,6 +4,7 @@
 
 #include <time.h>
 
+#include "../cache/blob.h"
 #include "../cache/wback.h"
 #include "area.h"
 #include "flush.h"
@@ -15,6 +16,7 @@ struct status_source {
 	const struct areas *areas;
 	const struct stats *stats;
 	struct meta *meta;
+	struct blob *blob;     /* NULL: contents are not kept */
 	struct remote *remote; /* the retry layer, on top */
 	struct vfs *vfs;
 	struct wback *wback;   /* these two are NULL when nothing is written */

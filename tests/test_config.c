@@ -261,6 +261,18 @@ static void test_write_back(void **state)
 	assert_int_equal(c.log_bytes_max, 16 << 20);
 	config_done(&c);
 
+	accepts("rw", &c);
+	assert_true(c.cache_bytes_max == CONFIG_CACHE_BY_DISK);
+	config_done(&c);
+	accepts("cachesize=20G", &c);
+	assert_true(c.cache_bytes_max == UINT64_C(20) << 30);
+	config_done(&c);
+	accepts("cachesize=0", &c);
+	assert_true(c.cache_bytes_max == 0);
+	config_done(&c);
+
+	refuses("cachesize=7M", -EINVAL, "at least 8M");
+	refuses("cachesize=all", -EINVAL, "at least 8M");
 	refuses("delay=86401", -EINVAL, "from 0 to 86400");
 	refuses("delay=soon", -EINVAL, "whole number");
 	refuses("fsync=", -EINVAL, "'local' or 'server'");

@@ -26,6 +26,8 @@ assert s["rpc"]["by_procedure"]["READDIRPLUS"] >= 1
 assert s["fuse"]["total"] == sum(s["fuse"]["by_kind"].values()) > 0
 assert s["connections"] == {"total": 4, "connected": 4, "reconnects": 0}
 assert s["cache"]["inodes"] >= 3 and s["cache"]["names"] >= 2
+assert s["contents"]["kept"] and s["contents"]["damaged"] == 0
+assert s["contents"]["bytes_max"] >= 8 << 20
 assert "ac=60" in s["options"].split(",") and "timeo=100" in s["options"].split(",")
 assert [a["path"] for a in s["areas"]] == ["/tmp", "/var/tmp/portage"]
 assert s["areas"][0]["where"] == mnt + "/tmp"
