@@ -65,9 +65,9 @@ void meta_end(struct meta *m) NO_LOCK_ANALYSIS
 	mutex_unlock(&m->lock);
 }
 
-bool meta_was_clean(const struct meta *m)
+bool meta_was_closed(const struct meta *m)
 {
-	return m->was_clean;
+	return m->was_closed;
 }
 
 uint64_t meta_life(const struct meta *m)

@@ -72,7 +72,7 @@ uint64_t meta_now(const struct meta *m);           /* the current stamp */
 uint64_t meta_session_start(const struct meta *m); /* the stamp of meta_open */
 /* Was the cache closed as it should be? If not, what the server was told in the
  * last moments may be missing, though it is confirmed. */
-bool meta_was_clean(const struct meta *m);
+bool meta_was_closed(const struct meta *m);
 /* Tells this cache's inode numbers from those of every other, also from one
  * that is made in its place. */
 uint64_t meta_life(const struct meta *m);

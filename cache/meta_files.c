@@ -10,14 +10,19 @@
  *
  *   none      a new cache: there is no data either
  *   clean     the data was synced, and nothing was committed after
+ *   closed    the same, and nothing was put after either
  *   open      commits follow; trusted only during the same boot (boot id)
  *   damaged   LMDB met a page that makes no sense
  *
- *   none --open--> open --idle, sync, close--> clean --before a commit--> open
+ *   none --open--> open --idle, sync--> clean --before a commit--> open
+ *                  open, clean --close--> closed --open--> open
  *
- * "open" is on disk before the commit it announces; "clean" is written after
- * the sync it reports. The committer syncs once when nothing was committed for
- * IDLE_MS, so a machine that loses power at rest keeps its cache.
+ * "open" is on disk before the commit it announces; "clean" and "closed" are
+ * written after the sync they report. The committer syncs once when nothing was
+ * committed for IDLE_MS, so a machine that loses power at rest keeps its cache.
+ *
+ * Of a cache that is not closed, what was put since its last commit is missing,
+ * also when it is clean: the process may have died before the next commit.
  */
 #include "meta_int.h"
 
@@ -52,6 +57,7 @@ static void read_boot_id(char out[BOOT_ID_BYTES + 1])
 int meta_files_mark(const struct meta *m, enum meta_mark mark)
 {
 	static const char *const word[] = { [MARK_CLEAN] = "clean",
+					    [MARK_CLOSED] = "closed",
 					    [MARK_OPEN] = "open",
 					    [MARK_DAMAGED] = "damaged" };
 	char boot[BOOT_ID_BYTES + 1], line[MARK_BYTES + 1];
@@ -64,8 +70,9 @@ int meta_files_mark(const struct meta *m, enum meta_mark mark)
 	n = pwrite(m->lock_fd, line, MARK_BYTES, 0);
 	if (n != MARK_BYTES)
 		return n < 0 ? -errno : -EIO;
-	/* "clean" may reach the disk when it likes. */
-	if (mark != MARK_CLEAN && fdatasync(m->lock_fd) < 0)
+	/* That all is well may reach the disk when it likes. */
+	if (mark != MARK_CLEAN && mark != MARK_CLOSED &&
+	    fdatasync(m->lock_fd) < 0)
 		return -errno;
 	return 0;
 }
@@ -86,8 +93,8 @@ static int mark_check(struct meta *m, bool data)
 		return -EUCLEAN;
 	if (version != FORMAT_VERSION)
 		return -EMEDIUMTYPE;
-	m->was_clean = strcmp(word, "clean") == 0;
-	if (m->was_clean)
+	m->was_closed = strcmp(word, "closed") == 0;
+	if (m->was_closed || strcmp(word, "clean") == 0)
 		return 0;
 	read_boot_id(boot);
 	if (strcmp(word, "open") == 0 && strcmp(was, "-") != 0 &&
@@ -269,7 +276,7 @@ static void finish(struct meta *m) REQUIRES(m->lock)
 	(void)ftruncate(m->data_fd,
 			(off_t)((info.me_last_pgno + 1) * m->page_bytes));
 	if (mdb_env_sync(m->env, 1) == 0)
-		(void)meta_files_mark(m, MARK_CLEAN);
+		(void)meta_files_mark(m, MARK_CLOSED);
 }
 
 void meta_files_close(struct meta *m)

@@ -29,7 +29,13 @@ enum {
 };
 
 /* What the lock file says of the data on disk; see meta_files.c. */
-enum meta_mark { MARK_NONE, MARK_CLEAN, MARK_OPEN, MARK_DAMAGED };
+enum meta_mark {
+	MARK_NONE,
+	MARK_CLEAN,
+	MARK_OPEN,
+	MARK_CLOSED,
+	MARK_DAMAGED,
+};
 
 /* A change that frees in the end may use the last of the room. */
 enum meta_need { NEED_GROW, NEED_SHRINK };
@@ -65,7 +71,7 @@ struct meta {
 	int lock_fd;
 	size_t page_bytes;
 	uint64_t map_bytes;
-	bool was_clean;
+	bool was_closed;
 	uint64_t session_start; /* stamp */
 	uint64_t opened_us;	/* boot time */
 	struct meta_keys keys;
@@ -90,7 +96,7 @@ static inline void meta_bracket_check(const struct meta *m)
 int meta_files_open(struct meta *m, const char *dir, const char *server);
 void meta_files_close(struct meta *m);
 
-/* Write the mark; on disk at return, but for MARK_CLEAN. */
+/* Write the mark; on disk at return, but for MARK_CLEAN and MARK_CLOSED. */
 int meta_files_mark(const struct meta *m, enum meta_mark mark);
 
 /* ---- meta_env.c ---- */

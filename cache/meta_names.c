@@ -425,7 +425,7 @@ static int mark(struct meta *m, struct marked *s)
 	return r;
 }
 
-/* The cache ended unclean: of what was recorded in its last second a part may be
+/* The cache was not closed: of what was recorded in its last second a part may be
  * missing, so that the names of a directory need not be those of its version. */
 static int suspect(struct meta *m, uint64_t ino) REQUIRES(m->lock)
 {
@@ -465,7 +465,7 @@ static int inodes_step(struct meta *m, const struct marked *s, uint64_t *next)
 		*next = ino + 1;
 		if (!marked_has(s, ino))
 			drop[n++] = ino;
-		else if (!m->was_clean)
+		else if (!m->was_closed)
 			keep[kept++] = ino;
 		rc = mdb_cursor_get(c, &k, &v, MDB_NEXT);
 	}

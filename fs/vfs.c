@@ -287,7 +287,7 @@ int vfs_open(const struct config *config, struct meta *meta,
 	v->remote = remote;
 	v->stats = stats;
 	v->session = meta_session_start(meta);
-	v->trust_from = meta_was_clean(meta) ? 0 : v->session;
+	v->trust_from = meta_was_closed(meta) ? 0 : v->session;
 	v->clock_lead_ns = INT64_MAX;
 	v->jobs_end = &v->jobs;
 	mutex_init(&v->lock);

@@ -65,7 +65,7 @@ struct vfs {
 	unsigned places_n;
 	uint64_t session; /* meta_session_start() */
 	uint64_t trust_from; /* what was confirmed before is not believed, not
-			      * even forever: the cache ended unclean */
+			      * even forever: the cache was not closed */
 	char client[64];  /* our host's name, before the names of held files */
 	uint64_t time_delta_ns;
 

@@ -200,7 +200,42 @@ static void test_mark_follows_the_commits(void **state)
 	}
 	meta_close(m);
 	read_mark(*state, mark);
+	assert_non_null(strstr(mark, "closed"));
+}
+
+/* At rest, all of it on the disk; then something is put, and not committed. */
+static void crash_after_rest(const char *dir)
+{
+	struct meta *m = meta_test_open(dir);
+	char mark[65];
+
+	assert_int_equal(meta_sync(m), 0);
+	read_mark(dir, mark);
 	assert_non_null(strstr(mark, "clean"));
+	meta_test_put(m, 6, S_IFREG);
+}
+
+/* Only who closed it knows that nothing is missing. */
+static void test_knows_whether_it_was_closed(void **state)
+{
+	void (*const crashes[])(const char *) = { crash_after_rest,
+						  crash_with_changes,
+						  crash_synced };
+	struct meta_inode out;
+	struct meta *m;
+
+	for (size_t k = 0; k < ARRAY_LEN(crashes); k++) {
+		meta_test_crash(crashes[k], *state);
+		m = meta_test_open(*state);
+		assert_false(meta_was_closed(m));
+		meta_begin(m);
+		assert_int_equal(meta_get(m, 6, &out), -ENOENT);
+		meta_end(m);
+		meta_close(m);
+		m = meta_test_open(*state);
+		assert_true(meta_was_closed(m));
+		meta_close(m);
+	}
 }
 
 static void test_refuses_without_mark(void **state)
@@ -456,6 +491,7 @@ RUN_TESTS(RUN_TEST_DIR(test_refuses_a_second_process),
 	  RUN_TEST_DIR(test_refuses_after_power_loss),
 	  RUN_TEST_DIR(test_accepts_power_loss_after_sync),
 	  RUN_TEST_DIR(test_mark_follows_the_commits),
+	  RUN_TEST_DIR(test_knows_whether_it_was_closed),
 	  RUN_TEST_DIR(test_refuses_without_mark),
 	  RUN_TEST_DIR(test_opens_after_a_crash_at_creation),
 	  RUN_TEST_DIR(test_opens_an_empty_environment),
