@@ -13,6 +13,10 @@
  * tells versions which changes of ours side by side have blurred): the
  * directory is listed again when the trust from before the burst ends.
  *
+ * Subdirectories are counted as the replies to what made and removed them are
+ * recorded, since any reply may count what else is on its way, or not. When
+ * nothing of the directory is pending any more, the newest reply has them all.
+ *
  * In the flusher's thread, recording inside a bracket; no lock of its own.
  */
 #include "flush_int.h"
@@ -148,23 +152,6 @@ static bool is_before(const struct timespec *a, const struct timespec *b)
 					a->tv_nsec < b->tv_nsec;
 }
 
-/* Was the directory's version told by something else than the burst, after the
- * change that led to @post? Then its links are those of the server at that time,
- * with that change. */
-static bool is_counted(const struct burst *b, const struct attr *post,
-		       const struct meta_inode *d)
-{
-	return b && is_before(&post->ctime, &d->server_ctime) &&
-	       is_before(&b->newest, &d->server_ctime);
-}
-
-/* All replies of the burst are there: the newest counts what all did. */
-static void count_links(const struct burst *b, struct meta_inode *d)
-{
-	if (!is_before(&b->newest, &d->server_ctime))
-		d->attr.nlink = b->nlink;
-}
-
 /* Are the names that the cache has of the directory those of a version that hangs
  * together with the newest one? If nobody had asked about it in this session,
  * after a crash say, the cache may be older than what we sent ourselves: it is
@@ -181,8 +168,7 @@ int burst_end(struct flush *f, uint64_t dir, bool has_attr,
 	struct burst *b = *find(f, dir);
 	struct meta_inode d;
 	int r = meta_get(f->v->meta, dir, &d);
-	bool last, counted = r == 0 && has_attr && is_counted(b, post, &d);
-	bool newer = r == 0 && has_attr &&
+	bool last, newer = r == 0 && has_attr &&
 			    !is_before(&post->ctime, &d.server_ctime);
 
 	if (has_attr && pre->valid && b) {
@@ -219,15 +205,25 @@ int burst_end(struct flush *f, uint64_t dir, bool has_attr,
 			d.flags |= META_RELIST;
 			d.checked = b->checked;
 		}
-		/* A reply may count what else is on its way, or not. */
-		if (!counted)
-			d.attr.nlink = (uint32_t)((int)d.attr.nlink + links);
-		if (last && b && b->nlink)
-			count_links(b, &d);
+		d.attr.nlink = (uint32_t)((int)d.attr.nlink + links);
 		r = meta_put(f->v->meta, &d);
 		*ret = d;
 	}
-	if (last && b)
-		burst_free(f, b);
 	return r;
+}
+
+void burst_settle(struct flush *f, uint64_t dir)
+{
+	struct burst *b = *find(f, dir);
+	struct meta_inode d;
+
+	if (!b || b->under_way > 0)
+		return;
+	if (b->nlink && !view_is_pending(f->v, dir) &&
+	    meta_get(f->v->meta, dir, &d) == 0 && d.attr.nlink != b->nlink &&
+	    !is_before(&b->newest, &d.server_ctime)) {
+		d.attr.nlink = b->nlink;
+		(void)meta_put(f->v->meta, &d);
+	}
+	burst_free(f, b);
 }

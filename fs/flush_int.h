@@ -130,6 +130,8 @@ void burst_cancel(struct flush *f, uint64_t dir);
 int burst_end(struct flush *f, uint64_t dir, bool has_attr,
 	      const struct attr *post, const struct remote_pre *pre,
 	      const struct moment *when, int links, struct meta_inode *ret);
+/* In the same bracket, when the log has let go of the change. */
+void burst_settle(struct flush *f, uint64_t dir);
 
 /* ---- flush_record.c ---- */
 

@@ -168,6 +168,7 @@ static void (*const record[])(struct sending *s) = {
 void record_done(struct sending *s)
 {
 	struct vfs *v = s->f->v;
+	uint64_t dir = s->job->dir.ino, newdir = s->job->newdir.ino;
 	struct wback_settled settled = { 0 };
 
 	touch_all(s);
@@ -180,5 +181,7 @@ void record_done(struct sending *s)
 		   s->has_attr ? &s->attr : NULL, &settled);
 	s->job = NULL;
 	view_settled(v, &settled);
+	burst_settle(s->f, dir);
+	burst_settle(s->f, newdir);
 	meta_end(v->meta);
 }

@@ -123,8 +123,10 @@ void vfs_merge(struct vfs *v, struct meta_inode *i, const struct attr *a,
 	i->flags &= ~(unsigned)META_CTIME_OURS;
 	i->checked = when->stamp;
 	/* A link that is on its way may count on the server by now: it is
-	 * counted here when its reply is recorded. */
-	if (!ours && i->attr.nlink != seen.nlink && view_is_pending(v, i->ino))
+	 * counted here when its reply is recorded. The reply to a change of a
+	 * directory itself says nothing of those in it. */
+	if ((!ours || S_ISDIR(a->mode)) && i->attr.nlink != seen.nlink &&
+	    view_is_pending(v, i->ino))
 		i->attr.nlink = seen.nlink;
 	if (v->times && times_pending(v->times, i->ino, &mtime))
 		i->attr.mtime = mtime;

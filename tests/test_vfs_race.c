@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* test_vfs_race.c: replies that come when the world has moved on. */
-#include "vfs_fixture.h"
+#include "back_fixture.h"
 
 struct lister {
 	struct fixture *f;
@@ -99,6 +99,74 @@ static void test_late_attributes_do_not_undo_a_change(void **state)
 	assert_int_equal(stat_of(f, l.dir).attr.mode, S_IFREG | 0700);
 }
 
+/* ---- a directory's links, while a change of them is under way ---- */
+
+static bool is_named_x(const struct remote_call *c, void *arg)
+{
+	(void)arg;
+	return strcmp(c->name, "x") == 0;
+}
+
+/* /d, with a subdirectory x whose removal the server has executed; its reply is
+ * under way. Returns d. */
+static uint64_t begin_rmdir(struct fixture *f)
+{
+	const struct fault_rule rule = { .kind = FAULT_HOLD_REPLY,
+					 .op = REMOTE_RMDIR, .times = 1,
+					 .match = is_named_x };
+	uint64_t d;
+
+	assert_int_equal(remote_mem_mkdir(f->mem, "/d/x"), 0);
+	assert_int_equal(remote_mem_mkdir(f->mem, "/d/y"), 0);
+	d = look_path(f, "/d");
+	assert_int_equal(vfs_rmdir(f->v, &root_user, d, "x"), 0);
+	assert_int_equal(stat_of(f, d).attr.nlink, 3);
+	(void)fault_add(f->fault, &rule);
+	(void)flush_force(f->flush);
+	assert_true(fault_wait_held(f->fault, 1));
+	return d;
+}
+
+static void end_rmdir(struct fixture *f, uint64_t d, unsigned links)
+{
+	fault_release(f->fault);
+	assert_int_equal(send_all(f), 0);
+	assert_int_equal(stat_of(f, d).attr.nlink, links);
+	f->config.ac_ms = 0;
+	assert_int_equal(stat_of(f, d).attr.nlink, links);
+}
+
+/* The server is asked meanwhile, and tells a version later than the change. */
+static void test_links_are_asked_for_meanwhile(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t d = begin_rmdir(f);
+
+	admin_file(f, "/d/theirs", "1");
+	f->config.ac_ms = 0;
+	assert_int_equal(stat_of(f, d).attr.nlink, 3);
+	f->config.ac_ms = CONFIG_AC_FOREVER;
+	assert_int_equal(stat_of(f, d).attr.nlink, 3);
+	end_rmdir(f, d, 3);
+}
+
+/* The reply to another change, of the directory itself, comes before. */
+static void test_links_are_told_meanwhile(void **state)
+{
+	const struct remote_sattr mode = { .valid = REMOTE_SET_MODE,
+					   .mode = 0700 };
+	struct fixture *f = *state;
+	uint64_t d = begin_rmdir(f);
+	struct vfs_entry e;
+
+	assert_int_equal(vfs_setattr(f->v, &root_user, d, &mode, &e), 0);
+	(void)flush_force(f->flush);
+	while (log_stats(f).ops > 1)
+		wback_wait_room(f->wback, clock_ms() + 1000);
+	assert_int_equal(stat_of(f, d).attr.nlink, 3);
+	end_rmdir(f, d, 3);
+}
+
 static void test_pinned_name_never_vanishes(void **state)
 {
 	struct fixture *f = *state;
@@ -116,4 +184,6 @@ static void test_pinned_name_never_vanishes(void **state)
 RUN_TESTS(FS_TEST(test_listing_does_not_undo_own_changes),
 	  FS_TEST(test_late_lookup_does_not_hide_a_listed_name),
 	  FS_TEST(test_late_attributes_do_not_undo_a_change),
+	  BACK_TEST(test_links_are_asked_for_meanwhile),
+	  BACK_TEST(test_links_are_told_meanwhile),
 	  FS_TEST(test_pinned_name_never_vanishes))

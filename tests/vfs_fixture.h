@@ -162,6 +162,7 @@ static inline int teardown(void **state)
 	struct fixture *f = *state;
 	void *dir = f->dir;
 
+	fault_release(f->fault); /* a test that failed may hold some */
 	unmount_fs(f);
 	remote_mem_free(f->mem);
 	config_done(&f->config);
