@@ -57,10 +57,10 @@ class Testbed:
         return path if os.access(path, os.X_OK) else None
 
     def start_server(self, names):
-        """Export a fresh directory /NAME for each name."""
+        """Export a directory /NAME for each name, new or as it is."""
         args = []
         for name in names:
-            os.makedirs(self.path("server", name))
+            os.makedirs(self.path("server", name), exist_ok=True)
             args += ["--export", "/%s=%s" % (name, self.path("server", name))]
         out = run(os.path.join(BENCH, "server"), "start",
                   "--state", self.path("ganesha"), *args)
@@ -204,11 +204,13 @@ class Memfs(Local):
 
 
 class Networked(Local):
-    """What all mounts have in common: a relay, a mount point, an unmount."""
+    """What all mounts have in common: a relay, a mount point, an unmount. The
+    export is called as the system is, or as it is told."""
     networked = True
 
-    def __init__(self, bed, name):
+    def __init__(self, bed, name, export=None):
         super().__init__(bed, name)
+        self.export = export or name
         self.relay = None
         self.mountpoint = bed.path("mnt", name)
         self.mounted = False
@@ -247,7 +249,7 @@ class Networked(Local):
         return self.mountpoint
 
     def on_disk(self, path):
-        return self.bed.path("server", self.name,
+        return self.bed.path("server", self.export,
                              os.path.relpath(path, self.mountpoint))
 
     def set_delay(self, one_way_ms):
@@ -267,7 +269,7 @@ class Nfsrootfs(Networked):
     what the program waits for and what is sent are measured apart."""
     title = "nfsrootfs, server's tree, write-back"
     drains = True
-    OPTIONS = "notmp,delay=3600"
+    options = "notmp,delay=3600"
 
     @staticmethod
     def why_not(bed):
@@ -282,10 +284,10 @@ class Nfsrootfs(Networked):
 
     def mount(self):
         os.makedirs(self.cachedir(), exist_ok=True)
-        run(self.program(), "mount", "127.0.0.1:/" + self.name,
+        run(self.program(), "mount", "127.0.0.1:/" + self.export,
             self.mountpoint, "-o", "port=%s,mountport=%s,cachedir=%s,%s" %
             (self.relay.port, self.relay.mountport, self.cachedir(),
-             self.OPTIONS))
+             self.options))
         self.daemon = self.status()["pid"]
 
     def unmount(self):
@@ -300,6 +302,18 @@ class Nfsrootfs(Networked):
                 busy = failure
                 time.sleep(0.25)
         raise busy
+
+    def remount(self, options=None, fresh=False):
+        """Unmount and mount; with @fresh without what was kept, and with
+        @options instead of those of before."""
+        if self.mounted:
+            self.unmount()
+        self.mounted = False
+        if fresh:
+            shutil.rmtree(self.cachedir())
+        self.options = options or self.options
+        self.mount()
+        self.mounted = True
 
     def status(self):
         return json.loads(run(self.program(), "status", "--json",
@@ -320,18 +334,14 @@ class NfsrootfsCold(Nfsrootfs):
     title = "nfsrootfs, server's tree, write-back, cold"
 
     def before_phase(self):
-        self.unmount()
-        self.mounted = False
-        shutil.rmtree(self.cachedir())
-        self.mount()
-        self.mounted = True
+        self.remount(fresh=True)
 
 
 class NfsrootfsThrough(Nfsrootfs):
     """Every change waits for the server."""
     title = "nfsrootfs, server's tree, write-through"
     drains = False
-    OPTIONS = "notmp,through=/"
+    options = "notmp,through=/"
 
 
 class NfsrootfsTmp(Nfsrootfs):
@@ -339,7 +349,7 @@ class NfsrootfsTmp(Nfsrootfs):
     title = "nfsrootfs, tmp area"
     drains = False
     AREA = "/var/tmp/portage"
-    OPTIONS = "tmp=" + AREA
+    options = "tmp=" + AREA
 
     def workdir(self):
         return self.mountpoint + self.AREA
@@ -360,7 +370,7 @@ class Plain(Networked):
 
     def mount(self):
         run(self.bed.tool("bench/plainfs"), "127.0.0.1:/%s?port=%s&mountport=%s"
-            % (self.name, self.relay.port, self.relay.mountport),
+            % (self.export, self.relay.port, self.relay.mountport),
             self.mountpoint)
 
 
@@ -386,7 +396,7 @@ class Kernel(Networked):
         run("mount", "-t", "nfs", "-o",
             "vers=3,proto=tcp,mountproto=tcp,nolock,hard,port=%s,mountport=%s"
             % (self.relay.port, self.relay.mountport),
-            "127.0.0.1:/" + self.name, self.mountpoint)
+            "127.0.0.1:/" + self.export, self.mountpoint)
 
 
 SYSTEMS = {

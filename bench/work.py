@@ -34,7 +34,9 @@ class Archive:
 
 class Outcome:
     def __init__(self, seconds, done=None, total=None):
-        self.seconds = seconds      # for the whole command
+        # For the whole command; when it was ended early and nothing told how
+        # far it had got, infinite.
+        self.seconds = seconds
         self.done, self.total = done, total     # set when extrapolated
 
     def scale(self):
@@ -48,8 +50,8 @@ def lines(data):
 
 def execute(argv, total, limit, log, statuses=(0,), count=lines):
     """Run one command; it prints @total lines, or what else @count counts,
-    when it is complete (None: it cannot be limited). With @limit (seconds) it
-    may be ended early, and the outcome is scaled up from what it printed."""
+    when it is complete (None: it prints nothing of use). With @limit (seconds)
+    it may be ended early, and the outcome is scaled up from what it printed."""
     if limit and total:             # lines must come as they are printed
         argv = ["stdbuf", "-oL", *argv]
     seen, ended = bytearray(), False
@@ -63,7 +65,7 @@ def execute(argv, total, limit, log, statuses=(0,), count=lines):
             sel.register(proc.stdout, selectors.EVENT_READ)
             while True:
                 left = start + limit - time.monotonic() \
-                    if limit and total and not ended else None
+                    if limit and not ended else None
                 if left is not None and left <= 0:
                     ended = True
                     seconds = time.monotonic() - start
@@ -85,7 +87,7 @@ def execute(argv, total, limit, log, statuses=(0,), count=lines):
         if status not in statuses:
             raise Failure("%s: exit status %d" % (" ".join(argv), status))
         return Outcome(time.monotonic() - start)
-    done = count(seen)
+    done = count(seen) if total else 0
     if done == 0:
         return Outcome(float("inf"), 0, total)
     return Outcome(seconds * total / done, done, total)
