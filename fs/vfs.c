@@ -132,6 +132,15 @@ static int fetch_limits(struct vfs *v, const struct handle *root,
 	else /* some servers do not know: assume what all local ones do */
 		v->pathconf.name_max = NAME_BYTES_MAX;
 	remote_call_unref(c);
+
+	/* find(1) asks for the space left, so that it belongs to what is to be
+	 * known before the first program runs. */
+	c = remote_call_new(REMOTE_FSSTAT, root, NULL);
+	if (!c)
+		return -ENOMEM;
+	if (remote_run(v->remote, c, NULL, 0) == 0)
+		vfs_space_learn(v, &c->fsstat, vfs_sent(v));
+	remote_call_unref(c);
 	return 0;
 }
 

@@ -208,6 +208,16 @@ static bool space_known(struct vfs *v, struct remote_fsstat *ret)
 	return known;
 }
 
+void vfs_space_learn(struct vfs *v, const struct remote_fsstat *now,
+		     uint64_t seq)
+{
+	mutex_lock(&v->lock);
+	v->fsstat = *now;
+	v->fsstat_ms = clock_ms();
+	v->fsstat_seq = seq;
+	mutex_unlock(&v->lock);
+}
+
 /* What the server does not know yet is, or was, in a directory that it does. */
 static uint64_t known_to_server(struct vfs *v, uint64_t ino)
 {
@@ -242,11 +252,7 @@ int vfs_statfs(struct vfs *v, const struct caller *c, uint64_t ino,
 	r = vfs_run(v, c, known_to_server(v, ino), call);
 	if (r == 0) {
 		*ret = call->fsstat;
-		mutex_lock(&v->lock);
-		v->fsstat = call->fsstat;
-		v->fsstat_ms = clock_ms();
-		v->fsstat_seq = seq;
-		mutex_unlock(&v->lock);
+		vfs_space_learn(v, &call->fsstat, seq);
 	}
 	remote_call_unref(call);
 	return r;

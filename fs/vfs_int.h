@@ -115,6 +115,12 @@ struct moment vfs_moment(struct vfs *v);
  * lost is recognised by it. */
 struct timespec vfs_unique_time(struct vfs *v);
 
+/* ---- the space left (vfs_data.c) ---- */
+
+/* The server said so of what had been changed up to vfs_sent() @seq. */
+void vfs_space_learn(struct vfs *v, const struct remote_fsstat *now,
+		     uint64_t seq);
+
 /* ---- where changes go (policy.c) ---- */
 
 int policy_open(struct vfs *v);
