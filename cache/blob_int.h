@@ -24,7 +24,7 @@ enum {
 	/* What the writer compresses and appends at once. */
 	BLOB_BATCH_BYTES = 512 * 1024,
 	BLOB_BATCH_CHUNKS = 256,
-	BLOB_QUEUE_BYTES = 16 * 1024 * 1024,
+	BLOB_QUEUE_BYTES = 48 * 1024 * 1024,
 	BLOB_QUEUE_HEADS = 1024,
 
 	/* A pack is a 256th of the bound, which bounds open files and memory.
