@@ -11,14 +11,16 @@
 
 enum { WAIT_POLL_MS = 100, KEEP_BYTES = 1024 * 1024 };
 
-static int look(struct fetch *f, uint64_t ino, struct source *ret)
+static int look(struct fetch *f, uint64_t ino, mode_t type,
+		struct source *ret)
 {
 	struct meta_inode i;
 	int r;
 
 	meta_begin(f->v->meta);
 	r = meta_get(f->v->meta, ino, &i);
-	if (r == 0 && !fetch_source(f->v, &i, ret))
+	if (r == 0 &&
+	    (!fetch_source(f->v, &i, ret) || (ret->mode & S_IFMT) != type))
 		r = -ENOENT;
 	meta_end(f->v->meta);
 	return r == -ENOENT ? -ESTALE : r;
@@ -197,7 +199,7 @@ static int confirm(struct fetch *f, const struct caller *c, struct read *rd,
 	    !is_here(f, s, rd->pos))
 		return 0;
 	r = vfs_inode(f->v, c, s->ino, now, &i);
-	return r < 0 ? r : look(f, s->ino, s);
+	return r < 0 ? r : look(f, s->ino, S_IFREG, s);
 }
 
 static int step(struct fetch *f, const struct caller *c,
@@ -227,7 +229,7 @@ int fetch_read(struct fetch *f, const struct caller *c, uint64_t ino,
 	struct stats *stats = f->v->stats;
 	struct source s;
 	bool missed = false;
-	int r = look(f, ino, &s);
+	int r = look(f, ino, S_IFREG, &s);
 
 	rd.end = offset + count;
 	if (r == 0)
@@ -253,13 +255,6 @@ int fetch_read(struct fetch *f, const struct caller *c, uint64_t ino,
 }
 
 /* ---- symlinks ---- */
-
-/* Whatever else changes of it, the target does not. */
-static struct blob_version link_version(uint64_t size,
-					const struct timespec *mtime)
-{
-	return (struct blob_version){ .size = size, .mtime = *mtime };
-}
 
 static void keep_link(struct fetch *f, uint64_t ino,
 		      const struct blob_version *v, const char *target,
@@ -292,24 +287,19 @@ int fetch_readlink(struct fetch *f, const struct caller *c, uint64_t ino,
 		   char **ret)
 {
 	struct remote_call *call;
-	struct blob_version v;
-	struct meta_inode i;
-	int r;
+	struct source s;
+	int r = look(f, ino, S_IFLNK, &s);
 
-	meta_begin(f->v->meta);
-	r = meta_get(f->v->meta, ino, &i);
-	meta_end(f->v->meta);
 	if (r < 0)
-		return r == -ENOENT ? -ESTALE : r;
-	v = link_version(i.attr.size, &i.server_mtime);
-	if (readlink_kept(f, ino, &v, ret) == 0)
+		return r;
+	if (readlink_kept(f, ino, &s.v, ret) == 0)
 		return 0;
 	call = remote_call_new(REMOTE_READLINK, NULL, NULL);
 	if (!call)
 		return -ENOMEM;
 	r = vfs_run(f->v, c, ino, call);
 	if (r == 0) {
-		keep_link(f, ino, &v, call->data, call->data_len);
+		keep_link(f, ino, &s.v, call->data, call->data_len);
 		*ret = STEAL_PTR(call->data);
 	}
 	remote_call_unref(call);
@@ -319,7 +309,8 @@ int fetch_readlink(struct fetch *f, const struct caller *c, uint64_t ino,
 void fetch_keep_link(struct fetch *f, uint64_t ino, const char *target,
 		     const struct attr *now)
 {
-	const struct blob_version v = link_version(now->size, &now->mtime);
+	const struct blob_version v = { .size = now->size,
+					.mtime = now->mtime };
 
 	keep_link(f, ino, &v, target, strlen(target));
 }

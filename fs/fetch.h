@@ -33,6 +33,15 @@ int fetch_readlink(struct fetch *f, const struct caller *c, uint64_t ino,
 void fetch_keep_link(struct fetch *f, uint64_t ino, const char *target,
 		     const struct attr *now);
 
+/* Have the content cache hold all of @ino, a regular file of at most @bytes_max or
+ * a symlink. 0: that is under way, and @done is told once, in any thread, what
+ * came of it (-ESTALE: it changed meanwhile; -EAGAIN: the cache has more to write
+ * than it can hold); it must not block. 1: there is nothing to do. Or -errno.
+ * *@ret_bytes: how many. */
+typedef void fetch_stored_fn(void *arg, int status);
+int fetch_store(struct fetch *f, uint64_t ino, uint64_t bytes_max,
+		fetch_stored_fn *done, void *arg, uint64_t *ret_bytes);
+
 /* Nothing of it in memory is good any more: we changed its contents, or nobody
  * uses it. */
 void fetch_forget(struct fetch *f, uint64_t ino);

@@ -55,6 +55,7 @@ TAILQ_HEAD(spans, span);
 /* What a question to the server needs to know of a file. */
 struct source {
 	uint64_t ino, dir;
+	uint32_t mode; /* a regular file, or a symlink */
 	struct handle fh;
 	struct blob_version v;
 	struct timespec ctime; /* the server's, which may be newer than v's */
@@ -109,6 +110,8 @@ struct fetch {
 /* In a bracket: what to ask of @i. False: it has no contents to be asked for. */
 bool fetch_source(struct vfs *v, const struct meta_inode *i,
 		  struct source *ret);
+/* Is what the server just said of a file what was known of it? */
+bool fetch_is_version(const struct source *s, const struct attr *a);
 
 /* Ask for a stretch, or what of it is in front of what is in memory or asked for
  * already. -EAGAIN: @ahead, and there is no room. Takes the lock by itself. */

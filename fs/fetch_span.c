@@ -25,7 +25,8 @@ static bool version_equal(const struct blob_version *a,
 bool fetch_source(struct vfs *v, const struct meta_inode *i, struct source *ret)
 {
 	*ret = (struct source){
-		.ino = i->ino, .dir = i->parent, .fh = i->handle,
+		.ino = i->ino, .dir = i->parent, .mode = i->attr.mode,
+		.fh = i->handle,
 		.v = { .size = i->attr.size, .mtime = i->server_mtime,
 		       .ctime = i->data_ctime },
 		.ctime = i->server_ctime,
@@ -33,11 +34,16 @@ bool fetch_source(struct vfs *v, const struct meta_inode *i, struct source *ret)
 		.settled = vfs_is_settled(v, &i->data_ctime),
 		.checked = i->checked,
 	};
-	return S_ISREG(i->attr.mode) && i->handle.len > 0;
+	if (S_ISLNK(i->attr.mode)) {
+		/* Whatever else changes of it, its target does not. */
+		ret->v.ctime = (struct timespec){ 0 };
+		ret->settled = true;
+	}
+	return (S_ISREG(i->attr.mode) || S_ISLNK(i->attr.mode)) &&
+	       i->handle.len > 0;
 }
 
-/* Is what the server just said of the file what was known of it? */
-static bool is_version(const struct source *s, const struct attr *a)
+bool fetch_is_version(const struct source *s, const struct attr *a)
 {
 	return a->size == s->v.size && timespec_equal(&a->mtime, &s->v.mtime) &&
 	       (s->any_ctime || timespec_equal(&a->ctime, &s->ctime));
@@ -195,7 +201,7 @@ static void arrived(struct remote_call *call, void *arg)
 		s = span->file->s;
 	mutex_unlock(&f->lock);
 	if (call->status == 0 && call->has_attr && s.ino)
-		solid = is_version(&s, &call->attr);
+		solid = fetch_is_version(&s, &call->attr);
 	if (solid && s.settled && f->blob)
 		(void)blob_write(f->blob, s.ino, &s.v, call->offset, call->data,
 				 call->data_len);

@@ -4,6 +4,8 @@
  */
 #include "vfs_fixture.h"
 
+#include "../fs/fetch.h"
+
 enum { MIB = 1024 * 1024 };
 
 static int setup_keep_as(void **state, bool back)
@@ -440,6 +442,94 @@ static void test_reply_of_another_version_is_not_kept(void **state)
 	free(other);
 }
 
+/* ---- fetched for later ---- */
+
+struct stored {
+	struct mutex lock;
+	struct cond cond;
+	unsigned n;
+	int status;
+};
+
+static void stored(void *arg, int status)
+{
+	struct stored *s = arg;
+
+	mutex_lock(&s->lock);
+	s->n++;
+	if (status < 0)
+		s->status = status;
+	cond_broadcast(&s->cond);
+	mutex_unlock(&s->lock);
+}
+
+/* Returns what was told of all @n, or that nothing was to be told. */
+static int store_all(struct fixture *f, const uint64_t *inos, unsigned n)
+{
+	struct stored s = { .lock = MUTEX_INIT };
+	unsigned started = 0;
+	uint64_t bytes;
+
+	cond_init(&s.cond);
+	for (unsigned k = 0; k < n; k++) {
+		int r = fetch_store(f->v->fetch, inos[k], 64 * MIB, stored, &s,
+				    &bytes);
+
+		assert_true(r >= 0);
+		started += r == 0;
+	}
+	mutex_lock(&s.lock);
+	while (s.n < started)
+		cond_wait(&s.cond, &s.lock);
+	mutex_unlock(&s.lock);
+	cond_destroy(&s.cond);
+	return started ? s.status : 1;
+}
+
+static void test_what_was_fetched_for_later_is_here(void **state)
+{
+	struct fixture *f = *state;
+	const size_t len = 20 * MIB + 4321;
+	uint64_t inos[32];
+	char *bytes, path[64];
+
+	admin_tree(f, 1, 30);
+	assert_int_equal(remote_mem_symlink(f->mem, "far/away", "/link"), 0);
+	bytes = admin_large(f, len);
+	for (unsigned k = 0; k < 30; k++) {
+		(void)snprintf(path, sizeof(path), "/tree/d0/f%u", k);
+		inos[k] = look_path(f, path);
+	}
+	inos[30] = look_path(f, "/large");
+	inos[31] = look_path(f, "/link");
+	assert_int_equal(store_all(f, inos, 32), 0);
+	assert_int_equal(reads(f), 30 + 21);
+	assert_int_equal(store_all(f, inos, 32), 1);
+	remount_fs(f);
+	remote_mem_reset_calls(f->mem);
+	read_all(f, 1);
+	expect_range(f, inos[30], bytes, len, 0, MIB);
+	expect_range(f, inos[30], bytes, len, len - 1000, 5000);
+	free(bytes);
+	assert_int_equal(vfs_readlink(f->v, &root_user, inos[31], &bytes), 0);
+	assert_string_equal(bytes, "far/away");
+	free(bytes);
+	assert_int_equal(calls(f), 0);
+}
+
+static void test_what_changes_while_it_is_fetched_is_not_kept(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino;
+
+	old_tree(f, 1, 1);
+	ino = look_path(f, "/tree/d0/f0");
+	admin_file(f, "/tree/d0/f0", "/tree/d0/XX");
+	assert_int_equal(store_all(f, &ino, 1), -ESTALE);
+	f->config.ac_ms = 0;
+	expect_contents(f, look_path(f, "/tree/d0/f0"), "/tree/d0/XX");
+}
+
 #define KEEP_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup_keep, teardown)
 #define KEEP_BACK_TEST(fn) \
 	cmocka_unit_test_setup_teardown(fn, setup_keep_back, teardown)
@@ -462,5 +552,7 @@ RUN_TESTS(KEEP_TEST(test_each_small_file_is_read_once_and_then_never_again),
 	  KEEP_TEST(test_readers_of_one_range_share_one_read),
 	  KEEP_TEST(test_waiting_reader_can_be_interrupted),
 	  KEEP_TEST(test_reply_of_another_version_is_not_kept),
+	  KEEP_TEST(test_what_was_fetched_for_later_is_here),
+	  KEEP_TEST(test_what_changes_while_it_is_fetched_is_not_kept),
 	  FS_TEST(test_small_rsize_and_odd_ranges),
 	  FS_TEST(test_large_file_is_read_ahead_in_whole_reads))
