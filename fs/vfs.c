@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* vfs.c: opens and closes the filesystem, keeps the sequence of changes, counts
- * the calls that nobody waits for, and owns the one worker thread, which
- * finishes long listings (vfs_dir.c), and at the end sees to it that there is
- * one.
+ * the calls that nobody waits for, and owns the one worker thread, which moves
+ * on the flights that nobody waits for (flight.c), asks ahead (ahead.c), and at
+ * the end sees to it that there is one.
  */
+#include "ahead.h"
 #include "fetch.h"
+#include "flight.h"
 #include "view.h"
 
 #include <assert.h>
@@ -212,15 +214,25 @@ static void watch_closing(struct vfs *v) REQUIRES(v->lock)
 static void *worker_main(void *arg)
 {
 	struct vfs *v = arg;
+	uint64_t due_ms = UINT64_MAX;
 
 	mutex_lock(&v->lock);
 	while (!v->closing) {
-		if (!v->jobs) {
-			cond_wait(&v->cond, &v->lock);
+		bool stirred = v->stirred || clock_ms() >= due_ms;
+
+		if (!stirred && TAILQ_EMPTY(&v->replies)) {
+			if (due_ms == UINT64_MAX)
+				cond_wait(&v->cond, &v->lock);
+			else
+				(void)cond_wait_until(&v->cond, &v->lock,
+						      due_ms);
 			continue;
 		}
+		v->stirred = false;
 		mutex_unlock(&v->lock);
-		vfs_flights_work(v);
+		(void)flights_work(v);
+		if (stirred)
+			due_ms = ahead_work(v);
 		mutex_lock(&v->lock);
 	}
 	watch_closing(v);
@@ -230,7 +242,8 @@ static void *worker_main(void *arg)
 
 static void vfs_free(struct vfs *v)
 {
-	vfs_flights_free(v);
+	flights_free(v);
+	ahead_free(v->ahead);
 	fetch_close(v->fetch);
 	for (unsigned k = 0; k < v->pins_n; k++)
 		free(v->pins[k].name);
@@ -298,11 +311,13 @@ int vfs_open(const struct config *config, struct meta *meta,
 	v->session = meta_session_start(meta);
 	v->trust_from = meta_was_closed(meta) ? 0 : v->session;
 	v->clock_lead_ns = INT64_MAX;
-	v->jobs_end = &v->jobs;
+	TAILQ_INIT(&v->replies);
 	mutex_init(&v->lock);
 	cond_init(&v->cond);
 	set_client(v);
 	r = nodes_new(&stats->nodes, &v->nodes);
+	if (r == 0)
+		r = ahead_new(&v->ahead);
 	if (r == 0)
 		r = start(v, root);
 	if (r == 0)
@@ -335,7 +350,6 @@ void vfs_close(struct vfs *v)
 	v->closing = true;
 	cond_broadcast(&v->cond);
 	mutex_unlock(&v->lock);
-	remote_intr_raise(&v->ending);
 	times_close(v->times);
 	hold_close(v);
 	vfs_wait_submitted(v);

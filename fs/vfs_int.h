@@ -14,12 +14,14 @@
  *                 changed[] is hashed by inode: a collision costs a repeated
  *                 question, never a wrong answer.
  *   the flight    A listing under way takes note of the names that we change
- *                 meanwhile, and leaves those alone (vfs_dir.c).
+ *                 meanwhile, and leaves those alone (vfs_dir.c, flight.c).
  *
- * Locks, in order: meta bracket -> the log's -> vfs.lock -> node table. None is
- * held while the server is asked.
+ * Locks, in order: meta bracket -> the log's -> vfs.lock -> ahead's, node
+ * table. None is held while the server is asked.
  */
 #pragma once
+
+#include <sys/queue.h>
 
 #include "hold.h"
 #include "node.h"
@@ -27,10 +29,12 @@
 #include "../cache/msg.h"
 #include "../cache/wback.h"
 
-enum { CHANGED_SLOTS = 4096, PINS_MAX = 256, HOLD_DIRS_MAX = 32 };
+enum { CHANGED_SLOTS = 4096, PINS_MAX = 256, HOLD_DIRS_MAX = 32,
+       FLIGHT_SLOTS = 256 };
 
+struct ahead;  /* what is in use, and about to be, ahead.c */
 struct fetch;  /* contents, fetch.h */
-struct flight; /* a listing under way, vfs_dir.c */
+struct flight; /* a question to the server under way, flight.c */
 struct times;  /* modification times not yet sent, times.c */
 
 struct pin {
@@ -58,6 +62,7 @@ struct vfs {
 	struct stats *stats;
 	struct nodes *nodes;
 	struct times *times;
+	struct ahead *ahead;
 	struct fetch *fetch;
 	struct remote_fsinfo fsinfo;
 	struct remote_pathconf pathconf;
@@ -79,9 +84,10 @@ struct vfs {
 	uint64_t log_full_ms;  /* when it was so last; these two: atomic */
 
 	struct mutex lock; /* guards what follows */
-	struct cond cond;  /* a flight landed, a job came or ended, or closing */
-	struct flight *flights;
-	struct flight *jobs, **jobs_end; /* flights for the worker */
+	struct cond cond;  /* the worker has work, a call ended, or closing */
+	struct flight *flights[FLIGHT_SLOTS]; /* hashed by inode */
+	TAILQ_HEAD(, flight) replies; /* for the worker */
+	bool stirred; /* ahead.c has work for the worker */
 	struct pin pins[PINS_MAX];
 	unsigned pins_n;
 	struct hold_dir hold[HOLD_DIRS_MAX];
@@ -92,8 +98,7 @@ struct vfs {
 	uint64_t fsstat_ms;  /* clock_ms() of it, 0: never */
 	uint64_t fsstat_seq; /* vfs_sent() of it */
 
-	pthread_t worker;
-	struct remote_intr ending; /* raised for the worker's own calls */
+	pthread_t worker; /* moves on what nobody waits for */
 };
 
 /* ---- the sequence (vfs.c) ---- */
@@ -130,8 +135,14 @@ bool policy_is_through(struct vfs *v, uint64_t dir);
 
 /* ---- trust (vfs_lookup.c) ---- */
 
+/* The trust window. It never changes while a vfs is open, but in tests. */
+static inline uint32_t vfs_ac_ms(const struct vfs *v)
+{
+	return __atomic_load_n(&v->config->ac_ms, __ATOMIC_RELAXED);
+}
+
 /* Does what was confirmed at @checked still count, for an operation that began
- * at @since? */
+ * at @since (0: for one that asks nothing)? */
 bool vfs_trusts(struct vfs *v, uint64_t checked, uint64_t since);
 
 /* Make the kernel's answer of an inode. In a bracket. */
@@ -167,8 +178,10 @@ int vfs_merge_dir(struct vfs *v, uint64_t dir, bool has_attr,
 /* ---- questions to the server (vfs_lookup.c) ---- */
 
 /* Ask the server for @i's attributes, and record them. On success *@i is what
- * is now known. When the server is away, *@i stays and that is success. */
-int vfs_revalidate(struct vfs *v, const struct caller *c, struct meta_inode *i);
+ * is now known, which may be less than @since demands: then ask once more. When
+ * the server is away, *@i stays and that is success. */
+int vfs_revalidate(struct vfs *v, const struct caller *c, struct meta_inode *i,
+		   uint64_t since);
 
 /* Known and trusted as of @since; asks the server when it must. */
 int vfs_inode(struct vfs *v, const struct caller *c, uint64_t ino,
@@ -197,7 +210,7 @@ int vfs_dir_is_empty(struct vfs *v, const struct caller *c, uint64_t dir);
 
 /* Make *@d, a directory, complete: list it, or wait for who does. @patient:
  * wait however large it is; else -EAGAIN when the listing goes on behind. */
-int vfs_list(struct vfs *v, const struct caller *c, struct meta_inode *d,
+int vfs_list(struct vfs *v, const struct caller *c, const struct meta_inode *d,
 	     uint64_t since, bool patient);
 /* In a bracket: a name as the server just told it; sets n->epoch. */
 int vfs_name_learn(struct vfs *v, uint64_t dir, const char *name,
@@ -207,8 +220,6 @@ int vfs_name_set(struct vfs *v, const struct meta_inode *dir, const char *name,
 		 const struct meta_inode *i);
 int vfs_name_unset(struct vfs *v, const struct meta_inode *dir,
 		   const char *name);
-void vfs_flights_work(struct vfs *v); /* the worker's share; vfs.lock not held */
-void vfs_flights_free(struct vfs *v);
 
 /* ---- unlinked files (hold.c) ---- */
 

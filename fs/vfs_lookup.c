@@ -11,6 +11,7 @@
  * While the server is away, what is known is believed.
  */
 #include "fetch.h"
+#include "flight.h"
 #include "view.h"
 
 #include <dirent.h>
@@ -21,7 +22,7 @@ static const double FOREVER_S = 30.0 * 86400;
 
 bool vfs_trusts(struct vfs *v, uint64_t checked, uint64_t since)
 {
-	uint32_t ac = v->config->ac_ms;
+	uint32_t ac = vfs_ac_ms(v);
 
 	if (checked == 0)
 		return false;
@@ -37,9 +38,9 @@ bool vfs_trusts(struct vfs *v, uint64_t checked, uint64_t since)
 static double trust_left(struct vfs *v, uint64_t checked)
 {
 	uint64_t age_us = meta_now(v->meta) - checked;
-	uint64_t ac_us = (uint64_t)v->config->ac_ms * 1000;
+	uint64_t ac_us = (uint64_t)vfs_ac_ms(v) * 1000;
 
-	if (v->config->ac_ms == CONFIG_AC_FOREVER)
+	if (vfs_ac_ms(v) == CONFIG_AC_FOREVER)
 		return checked >= v->trust_from ? FOREVER_S : 0;
 	if (checked < v->session || age_us >= ac_us)
 		return 0;
@@ -72,44 +73,24 @@ void vfs_answer_ref(struct vfs *v, const struct meta_inode *i,
 static int find_again(struct vfs *v, const struct caller *c,
 		      struct meta_inode *i);
 
-int vfs_revalidate(struct vfs *v, const struct caller *c, struct meta_inode *i)
+int vfs_revalidate(struct vfs *v, const struct caller *c, struct meta_inode *i,
+		   uint64_t since)
 {
-	struct moment when = vfs_moment(v);
-	struct remote_call *call;
-	struct meta_inode now;
 	int r;
 
 	if (i->handle.len == 0)
 		return -ESTALE;
-	call = remote_call_new(REMOTE_GETATTR, &i->handle, NULL);
-	if (!call)
-		return -ENOMEM;
-	stats_add(&v->stats->revalidations, 1);
-	r = remote_run(v->remote, call, c->intr, LIMIT_REVALIDATE_MS);
-	if (r == 0) {
-		meta_begin(v->meta);
-		r = meta_get(v->meta, i->ino, &now);
-		if (r == 0) {
-			vfs_merge(v, &now, &call->attr, &when, false);
-			r = meta_put(v->meta, &now);
-		}
-		if (r == 0)
-			r = view_get(v, i->ino, i);
-		meta_end(v->meta);
-	} else if (r == -ESTALE) {
-		r = find_again(v, c, i);
-	} else if ((r == -EAGAIN || r == -EIO) &&
-		   remote_retry_is_away(v->remote)) {
-		r = 0; /* what is known keeps being served */
-	} else if (r == -EAGAIN) {
-		remote_call_unref(call);
-		call = remote_call_new(REMOTE_GETATTR, &i->handle, NULL);
-		if (!call)
-			return -ENOMEM;
-		r = remote_run(v->remote, call, c->intr, 0);
-	}
-	remote_call_unref(call);
-	return r;
+	r = flight_wait(v, c, ASK_ATTR, i, 0, since, true);
+	if (r == -ESTALE)
+		return find_again(v, c, i);
+	if (r == -EIO && remote_retry_is_away(v->remote))
+		return 0; /* what is known keeps being served */
+	if (r < 0)
+		return r;
+	meta_begin(v->meta);
+	r = view_get(v, i->ino, i);
+	meta_end(v->meta);
+	return r == -ENOENT ? -ESTALE : r;
 }
 
 int vfs_inode(struct vfs *v, const struct caller *c, uint64_t ino,
@@ -129,7 +110,7 @@ int vfs_inode(struct vfs *v, const struct caller *c, uint64_t ino,
 		return 0;
 	}
 	stats_add(&v->stats->attr_misses, 1);
-	return vfs_revalidate(v, c, ret);
+	return vfs_revalidate(v, c, ret, since);
 }
 
 int vfs_lookup_call(struct vfs *v, const struct caller *c,
@@ -350,10 +331,10 @@ int vfs_walk(struct vfs *v, const struct caller *c, uint64_t dir,
 		case ABSENT:
 			return -ENOENT;
 		case ASK_DIR:
-			r = vfs_revalidate(v, c, d);
+			r = vfs_revalidate(v, c, d, since);
 			break;
 		case ASK_OBJECT:
-			r = vfs_revalidate(v, c, i);
+			r = vfs_revalidate(v, c, i, since);
 			if (r != -ESTALE)
 				break;
 			/* The name leads to another file now. */

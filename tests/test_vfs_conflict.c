@@ -15,7 +15,7 @@ static void test_file_changed_on_the_server_too(void **state)
 	a = look(f, META_ROOT, "a");
 	put(f, a, "ours");
 	admin_file(f, "/a", "theirs!");
-	f->config.ac_ms = 0;
+	set_ac(f, 0);
 	assert_int_equal(send_all(f), 0);
 	expect_server(f, "/a", "oursrs!"); /* our four bytes over theirs */
 	assert_true(server_has_like(f, "a.conflict-"));
@@ -42,7 +42,7 @@ static void test_name_taken_on_the_server(void **state)
 	assert_true(on_server(f, "/d/x")); /* two directories are one */
 	assert_true(on_server(f, "/d/y"));
 	assert_false(server_has_like(f, "d.conflict-"));
-	f->config.ac_ms = 0;
+	set_ac(f, 0);
 	expect_names(f, d, "x y");
 	assert_int_equal(look(f, META_ROOT, "a"), a);
 }
@@ -91,7 +91,7 @@ static void test_removed_file_was_changed(void **state)
 	vfs_forget(f->v, a, 1);
 	assert_int_equal(vfs_unlink(f->v, &root_user, META_ROOT, "a"), 0);
 	admin_file(f, "/a", "theirs");
-	f->config.ac_ms = 0;
+	set_ac(f, 0);
 	assert_int_equal(send_all(f), 0);
 	assert_false(on_server(f, "/a"));
 	assert_true(server_has_like(f, "a.conflict-"));
@@ -109,7 +109,7 @@ static void test_removed_file_was_replaced(void **state)
 	assert_int_equal(vfs_unlink(f->v, &root_user, META_ROOT, "a"), 0);
 	assert_int_equal(remote_mem_remove(f->mem, "/a"), 0);
 	admin_file(f, "/a", "theirs");
-	f->config.ac_ms = 0;
+	set_ac(f, 0);
 	assert_int_equal(send_all(f), 0);
 	expect_server(f, "/a", "theirs");
 	expect_contents(f, look(f, META_ROOT, "a"), "theirs");

@@ -88,11 +88,11 @@ static void test_late_attributes_do_not_undo_a_change(void **state)
 
 	admin_tree(f, 1, 1);
 	l.dir = look_path(f, "/tree/d0/f0");
-	f->config.ac_ms = 0;
+	set_ac(f, 0);
 	fault_hold_reply(f->fault, REMOTE_GETATTR);
 	assert_int_equal(pthread_create(&t, NULL, stat_thread, &l), 0);
 	assert_true(fault_wait_held(f->fault, 1));
-	f->config.ac_ms = CONFIG_AC_FOREVER;
+	set_ac(f, CONFIG_AC_FOREVER);
 	assert_int_equal(vfs_setattr(f->v, &root_user, l.dir, &mode, &e), 0);
 	fault_release(f->fault);
 	(void)pthread_join(t, NULL);
@@ -172,7 +172,7 @@ static void test_pinned_name_never_vanishes(void **state)
 	struct fixture *f = *state;
 	uint64_t ino;
 
-	f->config.ac_ms = 0;
+	set_ac(f, 0);
 	assert_int_equal(remote_mem_mkdir(f->mem, "/var/tmp"), 0);
 	assert_int_equal(vfs_pin_path(f->v, "/var/tmp"), 0);
 	ino = look_path(f, "/var/tmp");

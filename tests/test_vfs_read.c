@@ -76,7 +76,7 @@ static void test_change_on_the_server_is_seen(void **state)
 	struct fixture *f = *state;
 	uint64_t a;
 
-	f->config.ac_ms = 0; /* ask every time */
+	set_ac(f, 0); /* ask every time */
 	admin_tree(f, 1, 2);
 	a = look_path(f, "/tree/d0/f0");
 	expect_contents(f, a, "/tree/d0/f0");
@@ -103,7 +103,7 @@ static void test_changed_contents_get_a_new_generation(void **state)
 	struct vfs_entry before, after;
 	uint64_t dir;
 
-	f->config.ac_ms = 0;
+	set_ac(f, 0);
 	admin_tree(f, 1, 1);
 	dir = look_path(f, "/tree/d0");
 	assert_int_equal(vfs_lookup(f->v, &root_user, dir, "f0", &before), 0);
@@ -122,7 +122,7 @@ static void test_stale_handle_is_looked_up_again(void **state)
 	struct fixture *f = *state;
 	uint64_t old;
 
-	f->config.ac_ms = 0;
+	set_ac(f, 0);
 	admin_tree(f, 1, 1);
 	old = look_path(f, "/tree/d0/f0");
 	assert_int_equal(remote_mem_remove(f->mem, "/tree/d0/f0"), 0);
@@ -154,7 +154,7 @@ static void test_known_keeps_working_while_the_server_is_away(void **state)
 	admin_tree(f, 3, 3);
 	(void)find(f, META_ROOT);
 	dir = look_path(f, "/tree/d0");
-	f->config.ac_ms = 0; /* would ask */
+	set_ac(f, 0); /* would ask */
 	fault_set_away(f->fault, true);
 	remote_mem_reset_calls(f->mem);
 	assert_int_equal(find(f, META_ROOT), 1 + 3 + 9);

@@ -172,6 +172,12 @@ static inline int teardown(void **state)
 
 /* ---- shorthands ---- */
 
+/* The trust window from now on; threads of the vfs may be looking at it. */
+static inline void set_ac(struct fixture *f, unsigned ms)
+{
+	__atomic_store_n(&f->config.ac_ms, ms, __ATOMIC_RELAXED);
+}
+
 static inline uint64_t look(struct fixture *f, uint64_t dir, const char *name)
 {
 	struct vfs_entry e;
