@@ -1,6 +1,473 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ahead.h"
-int ahead_new(struct ahead **ret) { *ret = NULL; return 0; }
-void ahead_free(struct ahead *a) { (void)a; }
-void ahead_landed(struct vfs *v, const struct landing *l) { (void)v; (void)l; }
-uint64_t ahead_work(struct vfs *v) { (void)v; return UINT64_MAX; }
+/* ahead.c: what is about to be needed is asked for before, by flights that nobody
+ * waits for; whoever needs it meanwhile joins them.
+ *
+ * Walking. When a directory is read, its child directories are likely to be read
+ * next, in the order in which it showed them, each followed by its own children.
+ * That order is the road. On it are directories that are not complete or not
+ * trusted:
+ *
+ *   state   what it means                      moves on when
+ *   OFF     not on the road
+ *   WANT    to be asked for                    the window and the number of calls
+ *                                              in flight allow: ASKED
+ *   ASKED   its flight is under way            it lands: READY, and its children
+ *                                              that are WANTed come behind it;
+ *                                              it failed: OFF
+ *   READY   known, and not used yet            it is used: OFF; not for as long
+ *                                              as the trust in it lasts: OFF, a
+ *                                              waste
+ *
+ * The window bounds ASKED and READY. It is small at first, doubles with every use
+ * of what was asked ahead, and shrinks by one with every waste. Whoever uses a
+ * directory on the road turns the road: what is behind it is needed next, what
+ * was in front of it comes last.
+ *
+ * What is not complete is listed. What is complete is confirmed by a GETATTR, and
+ * listed if that finds it changed.
+ *
+ * Files. NFS tells the attributes of many files of one directory best by listing
+ * it. When those of some (2, and one more for each 16 KiB of the directory) were
+ * used lately and the trust in one runs out, the directory is listed instead of
+ * asking for one after another. When that happens in one directory after another
+ * (wants_files), those on the road are listed, too. Then nobody asks us any more,
+ * as the kernel is given the attributes with the names; so some directories are
+ * samples: it is given the names alone, and if it does not ask for more, the
+ * habit ends.
+ *
+ * Renewing. What was used within the last trust window, directory or file, is
+ * asked for again when half of the trust is over, so that who uses it steadily
+ * never waits for that; what is not used any more is forgotten after a window,
+ * and an idle mount is silent. Not with ac=forever.
+ *
+ * Bounds: the table of ahead_int.h; at most CALLS_MAX flights. Nothing is asked
+ * while the server is away.
+ *
+ * The lock is a leaf; the worker lets go of it to look into the cache and to ask,
+ * and finds spots again by their inodes.
+ */
+#include "ahead_int.h"
+
+enum {
+	FILES_MIN = 2,
+	FILES_MORE_BYTES = 16 * 1024,
+	WANTS_FILES_MAX = 8,
+	SAMPLE_EVERY = 16,
+	PASSES = 8, /* looks at all spots in a trust window */
+};
+
+static bool is_on(const struct vfs *v)
+{
+	return vfs_ac_ms(v) > 0;
+}
+
+/* How long something is in use after it was used. */
+static uint64_t in_use_ms(const struct vfs *v)
+{
+	uint32_t ac = vfs_ac_ms(v);
+
+	return ac == CONFIG_AC_FOREVER ? (uint64_t)IN_USE_MS : ac;
+}
+
+/* Is half of the trust over? Not with ac=forever: it never is. */
+static bool is_fading(struct vfs *v, uint64_t checked)
+{
+	uint32_t ac = vfs_ac_ms(v);
+
+	return ac != CONFIG_AC_FOREVER &&
+	       (!vfs_trusts(v, checked, 0) ||
+		meta_now(v->meta) - checked >= (uint64_t)ac * 500);
+}
+
+static void stir(struct vfs *v)
+{
+	mutex_lock(&v->lock);
+	v->stirred = true;
+	cond_broadcast(&v->cond);
+	mutex_unlock(&v->lock);
+}
+
+/* ---- told by operations ---- */
+
+/* A file's use is one of its directory, too. */
+static void count_file(struct vfs *v, struct spot *s, uint64_t parent)
+	REQUIRES(v->ahead->lock)
+{
+	struct ahead *a = v->ahead;
+	struct spot *dir;
+
+	dir = spot_get(v, s->is_file ? s->parent : parent);
+	if (!dir)
+		return;
+	dir->used_ms = clock_ms();
+	if (!s->is_file) {
+		s->is_file = true;
+		s->parent = parent;
+		dir->files++;
+	}
+	if (dir->sample) { /* they are wanted */
+		dir->sample = false;
+		a->sample = 0;
+		a->wants_files = WANTS_FILES_MAX;
+	}
+}
+
+static void used_on_road(struct vfs *v, struct spot *s)
+	REQUIRES(v->ahead->lock)
+{
+	struct ahead *a = v->ahead;
+
+	if (s->road != WANT) {
+		stats_add(&v->stats->ahead_used, 1);
+		a->window = MIN(a->window * 2, (unsigned)WINDOW_MAX);
+	}
+	road_turn(a, s);
+	road_leave(a, s);
+}
+
+/* Has the worker to look at it? */
+static bool used(struct vfs *v, struct spot *s, const struct meta_inode *i,
+		 enum use use) REQUIRES(v->ahead->lock)
+{
+	struct ahead *a = v->ahead;
+	uint64_t now = clock_ms();
+	bool stirs = false;
+
+	if (!S_ISDIR(i->attr.mode))
+		count_file(v, s, i->parent);
+	s->used_ms = now;
+	s->checked = i->checked;
+	if (use != USE_ATTR && s->road != OFF) {
+		used_on_road(v, s);
+		stirs = true;
+	}
+	if (use == USE_READ && now - s->scanned_ms >= in_use_ms(v) / 2) {
+		spot_task(a, s, SCAN);
+		stirs = true;
+	}
+	/* Else whoever uses it asks for it. */
+	if (s->task == NOTHING && is_fading(v, s->checked) &&
+	    vfs_trusts(v, s->checked, 0)) {
+		spot_task(a, s, RENEW);
+		stirs = true;
+	}
+	return stirs || a->pass_ms == 0;
+}
+
+void ahead_used(struct vfs *v, const struct meta_inode *i, enum use use)
+{
+	struct ahead *a = v->ahead;
+	struct spot *s;
+	bool stirs;
+
+	if (!is_on(v) || i->handle.len == 0 || i->flags & META_REMOVED)
+		return;
+	mutex_lock(&a->lock);
+	s = spot_get(v, i->ino);
+	stirs = s && used(v, s, i, use);
+	mutex_unlock(&a->lock);
+	if (stirs)
+		stir(v);
+}
+
+/* ---- files ---- */
+
+static bool lists_for_files(const struct ahead *a, const struct spot *s,
+			    const struct meta_inode *dir)
+{
+	unsigned least = a->wants_files >= WANTS_FILES ? 1 : FILES_MIN;
+
+	return dir->flags & META_COMPLETE &&
+	       s->files >= least + dir->attr.size / FILES_MORE_BYTES;
+}
+
+/* From now on files' attributes are wanted: those that are ready are not. */
+static void start_wanting_files(struct vfs *v) REQUIRES(v->ahead->lock)
+{
+	struct ahead *a = v->ahead;
+	struct spot *s;
+
+	TAILQ_FOREACH(s, &a->road, way)
+		if (s->road == READY && !vfs_trusts(v, s->listed, 0))
+			road_set(a, s, WANT);
+}
+
+bool ahead_lists(struct vfs *v, const struct meta_inode *file,
+		 struct meta_inode *ret_dir)
+{
+	struct ahead *a = v->ahead;
+	struct spot *s;
+	bool yes;
+
+	if (!is_on(v) || S_ISDIR(file->attr.mode))
+		return false;
+	meta_begin(v->meta);
+	yes = meta_get(v->meta, file->parent, ret_dir) == 0;
+	meta_end(v->meta);
+	if (!yes || ret_dir->handle.len == 0)
+		return false;
+	mutex_lock(&a->lock);
+	s = spot_find(a, file->parent);
+	yes = s && lists_for_files(a, s, ret_dir);
+	if (yes && clock_ms() - s->counted_ms >= in_use_ms(v)) {
+		s->counted_ms = clock_ms();
+		a->wants_files = MIN(a->wants_files + 1,
+				     (unsigned)WANTS_FILES_MAX);
+		if (a->wants_files == WANTS_FILES)
+			start_wanting_files(v);
+	}
+	mutex_unlock(&a->lock);
+	return yes;
+}
+
+bool ahead_withholds(struct vfs *v, uint64_t dir, uint64_t after)
+{
+	struct ahead *a = v->ahead;
+	struct spot *s;
+	bool yes = false;
+
+	mutex_lock(&a->lock);
+	s = spot_find(a, dir);
+	if (s && after == 0) {
+		s->sample = false;
+		if (a->wants_files >= WANTS_FILES &&
+		    ++a->reads >= SAMPLE_EVERY) {
+			a->reads = 0;
+			if (a->sample) /* the last one was not asked about */
+				a->wants_files -= WANTS_FILES;
+			a->sample = dir;
+			s->sample = true;
+		}
+	}
+	yes = s && s->sample;
+	mutex_unlock(&a->lock);
+	return yes;
+}
+
+/* ---- told by flight.c ---- */
+
+void ahead_landed(struct vfs *v, const struct landing *l)
+{
+	struct ahead *a = v->ahead;
+	struct spot *s;
+
+	mutex_lock(&a->lock);
+	if (l->ahead)
+		a->calls--;
+	s = spot_find(a, l->ino);
+	if (s && l->status == 0 && l->stamp) {
+		s->checked = MAX(s->checked, l->stamp);
+		if (l->q == ASK_LIST)
+			s->listed = MAX(s->listed, l->stamp);
+	}
+	if (s && l->ahead && s->road == ASKED) {
+		if (l->status == 0) {
+			road_set(a, s, READY);
+			spot_task(a, s, SCAN);
+		} else {
+			road_leave(a, s);
+		}
+	}
+	mutex_unlock(&a->lock);
+	if (l->ahead)
+		stir(v);
+}
+
+/* ---- the worker: asking ---- */
+
+enum need { NEED_NOTHING, NEED_ATTR, NEED_LIST };
+
+/* What the cache knows of a spot. */
+struct found {
+	struct meta_inode i, dir; /* of a file its directory, if known */
+};
+
+/* Of a spot on the road. */
+static enum need need_on_road(struct vfs *v, const struct spot *s,
+			      const struct meta_inode *i)
+	REQUIRES(v->ahead->lock)
+{
+	bool complete = i->flags & META_COMPLETE;
+
+	if (!complete || (v->ahead->wants_files >= WANTS_FILES &&
+			  !vfs_trusts(v, s->listed, 0)))
+		return NEED_LIST;
+	return vfs_trusts(v, i->checked, 0) ? NEED_NOTHING : NEED_ATTR;
+}
+
+/* Of one that is in use. */
+static enum need need_renewal(struct vfs *v, struct spot *s,
+			      const struct found *f) REQUIRES(v->ahead->lock)
+{
+	struct ahead *a = v->ahead;
+	struct spot *dir = s->is_file ? spot_find(a, s->parent) : NULL;
+
+	s->checked = f->i.checked;
+	if (!s->is_file && lists_for_files(a, s, &f->i) &&
+	    is_fading(v, s->listed))
+		return NEED_LIST;
+	if (!is_fading(v, f->i.checked))
+		return NEED_NOTHING;
+	/* Its directory will be listed. */
+	if (dir && lists_for_files(a, dir, &f->dir) &&
+	    is_fading(v, dir->listed))
+		return NEED_NOTHING;
+	return NEED_ATTR;
+}
+
+/* The next to be asked for: what is in use comes first. *@ret_road: it is on
+ * the road. 0: none. */
+static uint64_t next_to_ask(struct vfs *v, bool *ret_road)
+	REQUIRES(v->ahead->lock)
+{
+	struct ahead *a = v->ahead;
+	struct spot *s = TAILQ_FIRST(&a->renewals);
+
+	*ret_road = !s;
+	if (a->calls >= CALLS_MAX)
+		return 0;
+	if (!s)
+		s = road_next(v);
+	return s ? s->ino : 0;
+}
+
+/* What @s needs; it is taken for asked from now on. */
+static enum need prepare(struct vfs *v, struct spot *s, bool road,
+			 const struct found *f) REQUIRES(v->ahead->lock)
+{
+	struct ahead *a = v->ahead;
+	enum need need;
+
+	if (road) {
+		if (s->road != WANT)
+			return NEED_NOTHING;
+		need = f ? need_on_road(v, s, &f->i) : NEED_NOTHING;
+		if (!f)
+			road_leave(a, s);
+		else
+			road_set(a, s, need ? ASKED : READY);
+		if (f && !need)
+			spot_task(a, s, SCAN);
+	} else {
+		if (s->task != RENEW)
+			return NEED_NOTHING;
+		need = f ? need_renewal(v, s, f) : NEED_NOTHING;
+		spot_task(a, s, NOTHING);
+	}
+	a->calls += need != NEED_NOTHING;
+	return need;
+}
+
+static void not_asked(struct vfs *v, uint64_t ino)
+{
+	struct ahead *a = v->ahead;
+	struct spot *s;
+
+	mutex_lock(&a->lock);
+	a->calls--;
+	s = spot_find(a, ino);
+	if (s && s->road == ASKED)
+		road_leave(a, s);
+	mutex_unlock(&a->lock);
+}
+
+static bool find_spot(struct vfs *v, uint64_t ino, struct found *ret)
+{
+	bool known;
+
+	memset(&ret->dir, 0, sizeof(ret->dir));
+	meta_begin(v->meta);
+	known = meta_get(v->meta, ino, &ret->i) == 0 &&
+		ret->i.handle.len > 0 && !(ret->i.flags & META_REMOVED);
+	if (known && !S_ISDIR(ret->i.attr.mode))
+		(void)meta_get(v->meta, ret->i.parent, &ret->dir);
+	meta_end(v->meta);
+	return known;
+}
+
+static bool ask_next(struct vfs *v)
+{
+	struct ahead *a = v->ahead;
+	enum need need = NEED_NOTHING;
+	struct found f;
+	struct spot *s;
+	uint64_t ino;
+	bool road, known;
+
+	mutex_lock(&a->lock);
+	ino = next_to_ask(v, &road);
+	mutex_unlock(&a->lock);
+	if (ino == 0)
+		return false;
+	known = find_spot(v, ino, &f);
+	mutex_lock(&a->lock);
+	s = spot_find(a, ino);
+	if (s)
+		need = prepare(v, s, road, known ? &f : NULL);
+	mutex_unlock(&a->lock);
+	if (need == NEED_NOTHING)
+		return true;
+	if (flight_start(v, need == NEED_LIST ? ASK_LIST : ASK_ATTR, &f.i) < 0)
+		not_asked(v, ino);
+	else
+		stats_add(&v->stats->ahead_asked, 1);
+	return true;
+}
+
+/* ---- the worker: time passes ---- */
+
+static void look_at(struct vfs *v, struct spot *s, uint64_t now)
+	REQUIRES(v->ahead->lock)
+{
+	struct ahead *a = v->ahead;
+	uint64_t limit = in_use_ms(v);
+
+	if ((s->road == READY || s->road == WANT) && now - s->road_ms > limit) {
+		if (s->road == READY)
+			road_waste(v, s);
+		else
+			road_leave(a, s);
+	}
+	if (s->road == OFF && s->task == NOTHING && s->files == 0 &&
+	    now - s->used_ms > limit)
+		spot_drop(v, s);
+	else if (s->used_ms && now - s->used_ms <= limit &&
+		 s->task == NOTHING &&
+		 (is_fading(v, s->checked) ||
+		  (s->files >= FILES_MIN && is_fading(v, s->listed))))
+		spot_task(a, s, RENEW);
+}
+
+/* Returns when it is due again. */
+static uint64_t pass(struct vfs *v)
+{
+	struct ahead *a = v->ahead;
+	uint64_t now = clock_ms(), due;
+	struct spot *s, *older;
+
+	mutex_lock(&a->lock);
+	if (a->pass_ms <= now) {
+		for (s = TAILQ_LAST(&a->ages, spots); s; s = older) {
+			older = TAILQ_PREV(s, spots, age);
+			look_at(v, s, now);
+		}
+		a->pass_ms = now + MAX(in_use_ms(v) / PASSES, (uint64_t)1);
+	}
+	/* 0: there is nothing to look at; the next use begins anew. */
+	if (a->n == 0)
+		a->pass_ms = 0;
+	due = a->n == 0 ? UINT64_MAX : a->pass_ms;
+	mutex_unlock(&a->lock);
+	return due;
+}
+
+uint64_t ahead_work(struct vfs *v)
+{
+	uint64_t due_ms = pass(v);
+
+	do {
+		while (ahead_scan(v))
+			;
+	} while (is_on(v) && !remote_retry_is_away(v->remote) && ask_next(v));
+	return due_ms;
+}

@@ -23,6 +23,10 @@ struct stats {
 	uint64_t attr_hits, attr_misses;
 	uint64_t listings, listing_pages, listings_in_background;
 	uint64_t revalidations, changed_behind; /* found changed by others */
+	/* Directories and files asked for before they were needed; directories
+	 * of those that were then used, or not for as long as they were trusted
+	 * (the rest was in use, and confirmed again). */
+	uint64_t ahead_asked, ahead_used, ahead_wasted;
 	uint64_t bytes_read, bytes_written;
 	uint64_t data_hits, data_misses; /* reads: without the server, not */
 	uint64_t data_ahead, data_ahead_used, data_ahead_wasted; /* READs */

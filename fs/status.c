@@ -84,6 +84,9 @@ static const struct counter {
 	  offsetof(struct stats, listings_in_background) },
 	{ "revalidations", offsetof(struct stats, revalidations) },
 	{ "changed_behind", offsetof(struct stats, changed_behind) },
+	{ "ahead_asked", offsetof(struct stats, ahead_asked) },
+	{ "ahead_used", offsetof(struct stats, ahead_used) },
+	{ "ahead_wasted", offsetof(struct stats, ahead_wasted) },
 	{ "bytes_read", offsetof(struct stats, bytes_read) },
 	{ "bytes_written", offsetof(struct stats, bytes_written) },
 	{ "data_hits", offsetof(struct stats, data_hits) },
@@ -310,6 +313,11 @@ static void text_cache(const struct view *v, FILE *out)
 		      " names, %" PRIu64 " KiB in %s\n",
 		      v->meta.inodes, v->meta.names,
 		      v->meta.bytes_on_disk / 1024, v->s->cache->path);
+	(void)fprintf(out,
+		      "  ahead        %" PRIu64 " asked for before they were "
+		      "needed, %" PRIu64 " then used, %" PRIu64 " not\n",
+		      stats_get(&s->ahead_asked), stats_get(&s->ahead_used),
+		      stats_get(&s->ahead_wasted));
 	(void)fprintf(out,
 		      "  data         %" PRIu64 " KiB read, %" PRIu64
 		      " KiB written\n",

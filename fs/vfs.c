@@ -90,6 +90,15 @@ void vfs_submitted(struct vfs *v)
 	mutex_unlock(&v->lock);
 }
 
+void vfs_settle(struct vfs *v)
+{
+	mutex_lock(&v->lock);
+	while (v->in_flight > 0 || v->working || v->stirred ||
+	       !TAILQ_EMPTY(&v->replies))
+		cond_wait(&v->cond, &v->lock);
+	mutex_unlock(&v->lock);
+}
+
 void vfs_wait_submitted(struct vfs *v)
 {
 	mutex_lock(&v->lock);
@@ -220,7 +229,9 @@ static void *worker_main(void *arg)
 	while (!v->closing) {
 		bool stirred = v->stirred || clock_ms() >= due_ms;
 
-		if (!stirred && TAILQ_EMPTY(&v->replies)) {
+		v->working = stirred || !TAILQ_EMPTY(&v->replies);
+		if (!v->working) {
+			cond_broadcast(&v->cond);
 			if (due_ms == UINT64_MAX)
 				cond_wait(&v->cond, &v->lock);
 			else

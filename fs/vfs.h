@@ -46,6 +46,10 @@ int vfs_open(const struct config *config, struct meta *meta,
  * What the log holds stays there. */
 void vfs_close(struct vfs *v);
 
+/* Wait until nothing is under way that nobody waits for: what is asked ahead,
+ * and what is sent in the background. Who counts calls does so after this. */
+void vfs_settle(struct vfs *v);
+
 /* The name of @ino must never vanish under the kernel while we run: something
  * is mounted on or beneath it. Lookups of it are answered from the cache. */
 int vfs_pin_path(struct vfs *v, const char *path);

@@ -88,6 +88,7 @@ struct vfs {
 	struct flight *flights[FLIGHT_SLOTS]; /* hashed by inode */
 	TAILQ_HEAD(, flight) replies; /* for the worker */
 	bool stirred; /* ahead.c has work for the worker */
+	bool working; /* the worker has some */
 	struct pin pins[PINS_MAX];
 	unsigned pins_n;
 	struct hold_dir hold[HOLD_DIRS_MAX];

@@ -10,6 +10,7 @@
  *
  * While the server is away, what is known is believed.
  */
+#include "ahead.h"
 #include "fetch.h"
 #include "flight.h"
 #include "view.h"
@@ -93,6 +94,28 @@ int vfs_revalidate(struct vfs *v, const struct caller *c, struct meta_inode *i,
 	return r == -ENOENT ? -ESTALE : r;
 }
 
+/* The same, where the attributes are what is wanted: listing the directory may
+ * be the better way to get them. */
+static int ask_object(struct vfs *v, const struct caller *c,
+		      struct meta_inode *i, uint64_t since)
+{
+	struct meta_inode d;
+	int r;
+
+	ahead_used(v, i, USE_ATTR);
+	if (!ahead_lists(v, i, &d))
+		return vfs_revalidate(v, c, i, since);
+	r = flight_wait(v, c, ASK_LIST, &d, i->ino, since, false);
+	if (r == -EINTR)
+		return r;
+	meta_begin(v->meta);
+	r = view_get(v, i->ino, i);
+	meta_end(v->meta);
+	if (r == 0 && vfs_trusts(v, i->checked, since))
+		return 0;
+	return r < 0 ? r : vfs_revalidate(v, c, i, since);
+}
+
 int vfs_inode(struct vfs *v, const struct caller *c, uint64_t ino,
 	      uint64_t since, struct meta_inode *ret)
 {
@@ -107,10 +130,11 @@ int vfs_inode(struct vfs *v, const struct caller *c, uint64_t ino,
 	    vfs_trusts(v, ret->checked, since) ||
 	    (ret->checked && remote_retry_is_away(v->remote))) {
 		stats_add(&v->stats->attr_hits, 1);
+		ahead_used(v, ret, USE_ATTR);
 		return 0;
 	}
 	stats_add(&v->stats->attr_misses, 1);
-	return vfs_revalidate(v, c, ret, since);
+	return ask_object(v, c, ret, since);
 }
 
 int vfs_lookup_call(struct vfs *v, const struct caller *c,
@@ -321,9 +345,13 @@ int vfs_walk(struct vfs *v, const struct caller *c, uint64_t dir,
 		meta_begin(v->meta);
 		r = look(v, dir, name, since, d, i);
 		meta_end(v->meta);
-		if (r == FOUND || r == ABSENT)
+		if (r == FOUND || r == ABSENT) {
 			stats_add(asked ? &v->stats->name_misses :
 					  &v->stats->name_hits, 1);
+			ahead_used(v, d, USE_NAMES);
+		}
+		if (r == FOUND)
+			ahead_used(v, i, USE_ATTR);
 		asked = true;
 		switch (r) {
 		case FOUND:
@@ -334,7 +362,7 @@ int vfs_walk(struct vfs *v, const struct caller *c, uint64_t dir,
 			r = vfs_revalidate(v, c, d, since);
 			break;
 		case ASK_OBJECT:
-			r = vfs_revalidate(v, c, i, since);
+			r = ask_object(v, c, i, since);
 			if (r != -ESTALE)
 				break;
 			/* The name leads to another file now. */

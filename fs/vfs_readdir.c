@@ -3,6 +3,7 @@
  * the server yet: two sources, the cache and the overlay, become one stream in the
  * order of the names' offsets, which can be left and taken up anywhere.
  */
+#include "ahead.h"
 #include "view.h"
 
 #include <dirent.h>
@@ -16,6 +17,7 @@ struct read_state {
 	struct vfs *v;
 	uint64_t dir, since, dir_checked;
 	bool plus;
+	bool withhold; /* the attributes of what is no directory */
 	vfs_emit_fn *emit;
 	void *arg;
 	struct wback_dirent ours[OURS_N];
@@ -32,7 +34,8 @@ static int emit_entry(struct read_state *s, uint64_t offset, const char *name,
 	e.ino = ino ? ino : UINT64_MAX; /* 0 would hide the entry */
 	e.attr.mode = DTTOIF(type);
 	if (s->plus && ino && view_get(s->v, ino, &i) == 0 &&
-	    vfs_trusts(s->v, i.checked, s->since)) {
+	    vfs_trusts(s->v, i.checked, s->since) &&
+	    !(s->withhold && !S_ISDIR(i.attr.mode))) {
 		vfs_answer(s->v, &i, s->dir_checked, &e);
 		with_attr = true;
 	}
@@ -132,6 +135,9 @@ int vfs_readdir(struct vfs *v, const struct caller *c, uint64_t dir,
 		if (r < 0)
 			return r;
 	}
+	if (after == 0)
+		ahead_used(v, &d, USE_READ);
+	s.withhold = plus && ahead_withholds(v, dir, after);
 	meta_begin(v->meta);
 	/* It may have come to be on the server since. */
 	r = view_get(v, dir, &d);
