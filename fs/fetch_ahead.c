@@ -9,8 +9,9 @@
  * Small files of one directory, opened one after another: at the second that has
  * to be asked for, the next ones in the directory's order are asked for, too;
  * their number doubles as they get used. Where whole directories were read
- * that way, the next directory starts at its first file. What is asked for and
- * not used halves that.
+ * that way, the next directory starts at its first file; and where that goes on,
+ * the directories that come next in the tree start before their first file is
+ * wanted. What is asked for and not used halves that.
  *
  * All of it is bounded by what is in memory and by calls under way, stays out
  * of the way of what is waited for, and is counted: asked for, used, wasted.
@@ -28,6 +29,9 @@ enum {
 	BURST_MIN = 8,
 	BURST_MAX = 128,
 	NAMES_MAX = 2048, /* looked at for one burst */
+
+	NEXT_MAX = 4, /* directories that start before they are wanted */
+	UP_MAX = 4,   /* of these, or their ancestors, the next ones */
 };
 
 /* ---- large files ---- */
@@ -100,10 +104,11 @@ static struct reading *find_reading(struct fetch *f, uint64_t dir)
 }
 
 /* What came of a directory tells how the next one starts. */
-static void judge(struct fetch *f, const struct reading *r) REQUIRES(f->lock)
+static void judge(struct fetch *f, struct reading *r) REQUIRES(f->lock)
 {
-	if (r->asked == 0)
+	if (r->asked == 0 || r->judged)
 		return;
+	r->judged = true;
 	if (r->unused > r->asked / 2)
 		f->window /= 2;
 	else if (r->done)
@@ -121,31 +126,32 @@ static struct reading *oldest_reading(struct fetch *f) REQUIRES(f->lock)
 	return oldest;
 }
 
-/* A file of the directory is read: how many more are to be asked for. */
-static unsigned turn(struct fetch *f, const struct source *s, bool missed,
-		     struct reading **ret) REQUIRES(f->lock)
+/* A file of the directory is read. True: the first one of it. */
+static bool turn(struct fetch *f, const struct source *s, bool missed)
+	REQUIRES(f->lock)
 {
 	struct reading *r = find_reading(f, s->dir);
+	bool first;
 
 	if (!r || (missed && r->done && !r->busy)) {
 		r = r ? r : oldest_reading(f);
 		judge(f, r);
 		*r = (struct reading){ .dir = s->dir, .first = s->ino,
 				       .window = f->window };
-	} else if (missed) {
+	} else if (missed && r->entered) {
 		r->window = MAX(r->window, (unsigned)BURST_MIN);
-	} else {
+	} else if (!missed) {
 		r->unused -= r->unused > 0;
 		if (r->unused <= r->window / 2)
 			r->window = MIN(MAX(2 * r->window, (unsigned)BURST_MIN),
 					(unsigned)BURST_MAX);
+		if (r->done && r->unused <= r->asked / 2)
+			judge(f, r);
 	}
-	*ret = r;
+	first = !r->entered;
+	r->entered = true;
 	r->used_ms = clock_ms();
-	/* In bursts: one file at a time would cost as much each. */
-	if (r->busy || r->done || r->unused > r->window / 2)
-		return 0;
-	return r->window - r->unused;
+	return first;
 }
 
 struct gather {
@@ -193,43 +199,143 @@ static unsigned ask_all(struct fetch *f, const struct gather *g)
 	return asked;
 }
 
-void ahead_file(struct fetch *f, const struct source *s, bool missed)
+/* What of the directory is to be asked for now. NULL: nothing. Else it is the
+ * caller's to move on. */
+static struct gather *begin_burst(struct fetch *f, uint64_t dir)
 {
 	struct gather *g = NULL;
 	struct reading *r;
-	unsigned want;
-	bool end = true;
 
 	mutex_lock(&f->lock);
-	want = turn(f, s, missed, &r);
-	if (want > 0)
+	r = find_reading(f, dir);
+	/* In bursts: one file at a time would cost as much each. */
+	if (r && !r->busy && !r->done && r->window > 0 &&
+	    r->unused <= r->window / 2)
 		g = calloc(1, sizeof(*g));
 	if (g) {
 		g->v = f->v;
-		g->not[0] = s->ino;
 		g->not[1] = r->first;
 		g->cursor = r->cursor;
-		g->want = want;
+		g->want = r->window - r->unused;
 		r->busy = true;
 	}
 	mutex_unlock(&f->lock);
+	return g;
+}
+
+/* @ino, if not 0, is asked for already. */
+static void burst(struct fetch *f, uint64_t dir, uint64_t ino)
+{
+	struct gather *g = begin_burst(f, dir);
+	struct reading *r;
+	unsigned asked;
+	bool end;
+
 	if (!g)
 		return;
+	g->not[0] = ino;
 	meta_begin(f->v->meta);
-	end = meta_names(f->v->meta, s->dir, g->cursor, gather_fn, g) != 1;
+	end = meta_names(f->v->meta, dir, g->cursor, gather_fn, g) != 1;
 	meta_end(f->v->meta);
-	want = ask_all(f, g);
+	asked = ask_all(f, g);
 	mutex_lock(&f->lock);
-	r = find_reading(f, s->dir);
+	r = find_reading(f, dir);
 	if (r) {
 		r->busy = false;
 		r->cursor = g->cursor;
 		r->done = end;
-		r->asked += want;
-		r->unused += want;
+		r->asked += asked;
+		r->unused += asked;
 	}
 	mutex_unlock(&f->lock);
 	free(g);
+}
+
+/* ---- the next directories ---- */
+
+struct next {
+	struct vfs *v;
+	uint64_t after; /* 0, or behind this one */
+	unsigned seen, n;
+	uint64_t dirs[NEXT_MAX];
+};
+
+static int next_fn(void *arg, uint64_t offset, const char *name,
+		   const struct meta_name *n)
+{
+	struct next *x = arg;
+	struct meta_inode i;
+
+	(void)offset;
+	(void)name;
+	if (x->n == NEXT_MAX || x->seen++ == NAMES_MAX)
+		return 1;
+	if (n->absent || n->type != DT_DIR || n->ino == 0)
+		return 0;
+	if (x->after) {
+		if (n->ino == x->after)
+			x->after = 0;
+	} else if (meta_get(x->v->meta, n->ino, &i) == 0 &&
+		   i.flags & META_COMPLETE) {
+		x->dirs[x->n++] = n->ino;
+	}
+	return 0;
+}
+
+/* Those that a walk comes to after @dir: in it, then beside it, then beside what
+ * it is in. */
+static void find_next(struct vfs *v, uint64_t dir, struct next *x)
+{
+	struct meta_inode i;
+
+	*x = (struct next){ .v = v };
+	meta_begin(v->meta);
+	(void)meta_names(v->meta, dir, 0, next_fn, x);
+	for (unsigned up = 0; up < UP_MAX && x->n < NEXT_MAX &&
+			      dir != META_ROOT &&
+			      meta_get(v->meta, dir, &i) == 0;
+	     up++) {
+		x->after = dir;
+		x->seen = 0;
+		(void)meta_names(v->meta, i.parent, 0, next_fn, x);
+		dir = i.parent;
+	}
+	meta_end(v->meta);
+}
+
+static void start_next(struct fetch *f, uint64_t dir)
+{
+	struct next x;
+
+	find_next(f->v, dir, &x);
+	for (unsigned k = 0; k < x.n; k++) {
+		struct reading *r;
+
+		mutex_lock(&f->lock);
+		r = find_reading(f, x.dirs[k]);
+		if (!r && f->window > 0) {
+			r = oldest_reading(f);
+			judge(f, r);
+			*r = (struct reading){ .dir = x.dirs[k],
+					       .window = f->window,
+					       .used_ms = clock_ms() };
+		}
+		mutex_unlock(&f->lock);
+		burst(f, x.dirs[k], 0);
+	}
+}
+
+void ahead_file(struct fetch *f, const struct source *s, bool missed)
+{
+	bool first, streak;
+
+	mutex_lock(&f->lock);
+	first = turn(f, s, missed);
+	streak = f->window >= BURST_MAX / 4;
+	mutex_unlock(&f->lock);
+	burst(f, s->dir, s->ino);
+	if (first && streak)
+		start_next(f, s->dir);
 }
 
 void ahead_wasted(struct fetch *f, const struct span *span)

@@ -85,8 +85,10 @@ struct reading {
 	unsigned window;        /* files asked for ahead; 0: not yet */
 	unsigned asked, unused; /* so far */
 	uint64_t cursor;        /* of meta_names(): what is behind it is next */
+	bool entered;           /* a file of it was wanted */
 	bool done;              /* it is at the end */
 	bool busy;              /* somebody moves it on */
+	bool judged;            /* it has told how the next ones start */
 };
 
 struct fetch {

@@ -56,23 +56,30 @@ static uint64_t reads(struct fixture *f)
 	return remote_mem_calls(f->mem, REMOTE_READ);
 }
 
-/* All files of the tree, in the order of its directories. */
+/* All files of a directory, in its order. */
+static void read_dir(struct fixture *f, const char *path)
+{
+	struct walk *w = malloc(sizeof(*w));
+	char *rest, *name;
+
+	(void)list(f, look_path(f, path), w);
+	rest = w->names;
+	while ((name = strsep(&rest, " ")) && *name) {
+		char file[600];
+
+		(void)snprintf(file, sizeof(file), "%s/%s", path, name);
+		expect_contents(f, look_path(f, file), file);
+	}
+	free(w);
+}
+
 static void read_all(struct fixture *f, unsigned dirs)
 {
+	char path[64];
+
 	for (unsigned d = 0; d < dirs; d++) {
-		struct walk *w = malloc(sizeof(*w));
-		char path[64], *rest, *name;
-
 		(void)snprintf(path, sizeof(path), "/tree/d%u", d);
-		(void)list(f, look_path(f, path), w);
-		rest = w->names;
-		while ((name = strsep(&rest, " ")) && *name) {
-			char file[400];
-
-			(void)snprintf(file, sizeof(file), "%s/%s", path, name);
-			expect_contents(f, look_path(f, file), file);
-		}
-		free(w);
+		read_dir(f, path);
 	}
 }
 
@@ -100,6 +107,28 @@ static void test_files_read_one_after_another_are_asked_for_ahead(void **state)
 	assert_true(f->stats.data_ahead_used > 340);
 	assert_int_equal(f->stats.data_ahead_used, f->stats.data_ahead);
 	assert_int_equal(f->stats.data_ahead_wasted, 0);
+}
+
+/* The order of a walk is that of the names' offsets. */
+static void test_the_next_directories_start_before_they_are_wanted(void **state)
+{
+	struct fixture *f = *state;
+	struct walk *w = malloc(sizeof(*w));
+	char *rest, *name;
+
+	old_tree(f, 40, 20);
+	(void)find(f, META_ROOT);
+	(void)list(f, look_path(f, "/tree"), w);
+	rest = w->names;
+	while ((name = strsep(&rest, " ")) && *name) {
+		char path[300];
+
+		(void)snprintf(path, sizeof(path), "/tree/%s", name);
+		read_dir(f, path);
+	}
+	free(w);
+	assert_int_equal(reads(f), 800);
+	assert_true(f->stats.data_misses <= 8);
 }
 
 static void test_one_file_of_a_directory_is_asked_for_alone(void **state)
@@ -536,6 +565,7 @@ static void test_what_changes_while_it_is_fetched_is_not_kept(void **state)
 
 RUN_TESTS(KEEP_TEST(test_each_small_file_is_read_once_and_then_never_again),
 	  KEEP_TEST(test_files_read_one_after_another_are_asked_for_ahead),
+	  KEEP_TEST(test_the_next_directories_start_before_they_are_wanted),
 	  KEEP_TEST(test_one_file_of_a_directory_is_asked_for_alone),
 	  KEEP_TEST(test_changed_contents_are_never_taken_from_the_cache),
 	  KEEP_TEST(test_changed_contents_of_the_same_mtime_are_seen),
