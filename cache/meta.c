@@ -33,6 +33,8 @@ int meta_open(const char *dir, const char *server, struct meta **ret)
 	mutex_init(&m->lock);
 	cond_init(&m->wake);
 	m->name_offset = meta_name_offset;
+	m->spare_soft = META_SPARE_SOFT;
+	TAILQ_INIT(&m->spares);
 	r = meta_files_open(m, dir, server);
 	if (r < 0) {
 		meta_close(m);
@@ -60,6 +62,8 @@ void meta_begin(struct meta *m) NO_LOCK_ANALYSIS
 
 void meta_end(struct meta *m) NO_LOCK_ANALYSIS
 {
+	if (m->spare_n > 0 && m->room[NEED_GROW] && !m->broken)
+		spare_return(m, false);
 	meta_env_bracket_end(m);
 	m->bracket = false;
 	mutex_unlock(&m->lock);
@@ -73,6 +77,20 @@ bool meta_was_closed(const struct meta *m)
 uint64_t meta_life(const struct meta *m)
 {
 	return sip_hash(&m->keys.name, "life", 4);
+}
+
+bool meta_has_room(struct meta *m)
+{
+	meta_bracket_check(m);
+	return meta_env_room(m, PUT_OPS, NEED_GROW) == 0;
+}
+
+void meta_set_keep(struct meta *m, meta_keep_fn *fn, void *arg)
+{
+	meta_begin(m);
+	m->keep = fn;
+	m->keep_arg = arg;
+	meta_end(m);
 }
 
 uint64_t meta_offset(const struct meta *m, const char *name)
@@ -103,7 +121,7 @@ void meta_get_stats(struct meta *m, struct meta_stats *ret)
 	*ret = (struct meta_stats){ 0 };
 	mutex_lock(&m->lock);
 	if (m->txn && mdb_stat(m->txn, m->inodes, &db) == 0)
-		ret->inodes = db.ms_entries;
+		ret->inodes = db.ms_entries + m->spare_n;
 	if (m->txn && mdb_stat(m->txn, m->names, &db) == 0)
 		ret->names = db.ms_entries;
 	ret->commits = m->commits;
@@ -190,13 +208,13 @@ static int index_update(struct meta *m, const struct meta_inode *old,
 
 /* ---- inodes ---- */
 
-int meta_get(struct meta *m, uint64_t ino, struct meta_inode *ret)
+static int record_get(struct meta *m, uint64_t ino, struct meta_inode *ret)
+	REQUIRES(m->lock)
 {
 	uint8_t key[INO_KEY_BYTES];
 	MDB_val v;
 	int r;
 
-	meta_bracket_check(m);
 	meta_u64_put(key, ino);
 	r = meta_db_get(m, m->inodes, key, sizeof(key), &v);
 	if (r < 0)
@@ -207,6 +225,18 @@ int meta_get(struct meta *m, uint64_t ino, struct meta_inode *ret)
 	if (!m->walking && meta_env_room(m, 1, NEED_SHRINK) == 0)
 		(void)meta_db_del(m, m->inodes, key, sizeof(key));
 	return m->broken ? m->broken : -ENOENT;
+}
+
+int meta_get(struct meta *m, uint64_t ino, struct meta_inode *ret)
+{
+	const struct meta_inode *spare;
+
+	meta_bracket_check(m);
+	spare = spare_get(m, ino);
+	if (!spare || m->broken)
+		return record_get(m, ino, ret);
+	*ret = *spare;
+	return 0;
 }
 
 int meta_put(struct meta *m, const struct meta_inode *in)
@@ -220,31 +250,44 @@ int meta_put(struct meta *m, const struct meta_inode *in)
 		return -EINVAL;
 	r = meta_env_room(m, PUT_OPS, NEED_GROW);
 	if (r < 0)
-		return r;
-	r = meta_get(m, in->ino, &old);
+		return r == -ENOSPC ? spare_put(m, in) : r;
+	r = record_get(m, in->ino, &old);
 	if (r < 0 && r != -ENOENT)
 		return r;
 	meta_u64_put(key, in->ino);
 	r = meta_db_put(m, m->inodes, key, sizeof(key), record,
 			meta_inode_encode(&m->keys, in, record));
-	return r < 0 ? r : index_update(m, &old, in);
+	if (r == 0)
+		r = index_update(m, &old, in);
+	if (r == 0)
+		spare_drop(m, in->ino);
+	return r;
 }
 
 /* The record and its index entries. */
-int meta_inode_drop(struct meta *m, uint64_t ino)
+static int record_drop(struct meta *m, uint64_t ino) REQUIRES(m->lock)
 {
 	static const struct meta_inode none;
 	uint8_t key[INO_KEY_BYTES];
 	struct meta_inode old;
-	int r = meta_env_room(m, DROP_OPS, NEED_SHRINK);
+	int r = record_get(m, ino, &old);
 
 	if (r == 0)
-		r = meta_get(m, ino, &old);
+		r = meta_env_room(m, DROP_OPS, NEED_SHRINK);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	meta_u64_put(key, ino);
 	r = meta_db_del(m, m->inodes, key, sizeof(key));
 	return r < 0 ? r : index_update(m, &old, &none);
+}
+
+int meta_inode_drop(struct meta *m, uint64_t ino)
+{
+	int r = record_drop(m, ino);
+
+	if (r == 0)
+		spare_drop(m, ino);
+	return r;
 }
 
 /* The names of a directory may take more than one transaction. The inode goes
@@ -308,11 +351,17 @@ static bool same_file(const struct meta_inode *n, const struct attr *a)
 int meta_find(struct meta *m, const struct handle *h, const struct attr *attr,
 	      struct meta_inode *ret)
 {
+	const struct meta_inode *spare;
 	struct meta_inode n;
 	uint64_t ino;
 	int r = -ENOENT;
 
 	meta_bracket_check(m);
+	spare = spare_find(m, h);
+	if (spare && !m->broken) {
+		*ret = *spare;
+		return 0;
+	}
 	if (h->len > 0 && h->len <= HANDLE_BYTES_MAX)
 		r = index_get(m, meta_handle_hash(&m->keys, h), &ino);
 	if (r == 0)

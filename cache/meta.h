@@ -85,11 +85,19 @@ uint64_t meta_offset(const struct meta *m, const char *name);
 /* Each may also return -EUCLEAN: the file proved damaged while in use; so does
  * every later call, and the next meta_open(). Changes may return -ENOSPC. */
 
+/* Has the local disk room for more? Without it inodes are kept in memory, as
+ * long as somebody needs them, and names are not kept. */
+bool meta_has_room(struct meta *m);
+/* Who says so: @fn returns whether @ino, a file, is needed; inside a bracket,
+ * and must not call back. NULL: all are. */
+typedef bool meta_keep_fn(void *arg, uint64_t ino);
+void meta_set_keep(struct meta *m, meta_keep_fn *fn, void *arg);
+
 /* -ENOENT when unknown. */
 int meta_get(struct meta *m, uint64_t ino, struct meta_inode *ret);
 
 /* Store @in under in->ino, and index its handle and (fsid, fileid).
- * -ENOSPC: no room on the local disk or in the map; nothing changed. */
+ * -ENOSPC: no room on the local disk nor in memory; nothing changed. */
 int meta_put(struct meta *m, const struct meta_inode *in);
 
 /* Forget an inode, its index entries and, if a directory, its names. */
@@ -106,7 +114,9 @@ void meta_skip_inos(struct meta *m, uint64_t bound);
 int meta_find(struct meta *m, const struct handle *h, const struct attr *attr,
 	      struct meta_inode *ret);
 
-/* Names are at most NAME_BYTES_MAX bytes, never empty, ".", ".." or with '/'. */
+/* Names are at most NAME_BYTES_MAX bytes, never empty, ".", ".." or with '/'.
+ * -ENOSPC of a change: nothing is known of @name, and @dir has a new epoch and is
+ * no longer META_COMPLETE, so that nothing wrong is believed of it. */
 int meta_name_get(struct meta *m, uint64_t dir, const char *name,
 		  struct meta_name *ret);
 int meta_name_put(struct meta *m, uint64_t dir, const char *name,

@@ -21,7 +21,8 @@
  * a commit finds its space: TXN pages are the most that one transaction can
  * add. A change that grows needs two TXN, one that shrinks needs one; without
  * room the change is refused beforehand with -ENOSPC, since LMDB would throw
- * the whole transaction away. The file's length exceeds its contents too, so a
+ * the whole transaction away (meta_spare.c has then what must be kept). The
+ * file's length exceeds its contents too, so a
  * file that is shorter than LMDB's page count was truncated (and would give
  * SIGBUS). A filesystem that cannot allocate gets the length only.
  */
@@ -163,8 +164,12 @@ int meta_env_room(struct meta *m, unsigned ops, enum meta_need need)
 	if (m->broken)
 		return m->broken;
 	/* Space may have been freed; a commit would look only after changes. */
-	if (!m->room[need] && m->ops == 0)
+	if (!m->room[need] && m->ops == 0 && clock_ms() >= m->room_again_ms) {
 		room_renew(m);
+		m->room_again_ms = clock_ms() + META_ROOM_AGAIN_MS;
+	}
+	if (need == NEED_GROW && m->no_room)
+		return -ENOSPC;
 	return m->room[need] ? 0 : -ENOSPC;
 }
 

@@ -263,20 +263,26 @@ int meta_files_open(struct meta *m, const char *dir, const char *server)
 	return r < 0 ? r : meta_env_start(m);
 }
 
-/* Commit what is left, give back the room, and say that all is on disk. */
+/* Commit what is left, give back the room, and say that all is on disk, if it
+ * is. */
 static void finish(struct meta *m) REQUIRES(m->lock)
 {
 	MDB_envinfo info;
+	bool whole;
 
-	if (m->ops > 0 || m->ino_bound != m->next_ino)
-		(void)meta_env_commit_bound(m, m->next_ino);
+	m->bracket = true;
+	spare_return(m, true);
+	whole = m->spare_n == 0 && !m->commit_failed;
+	if ((m->ops > 0 || m->ino_bound != m->next_ino) &&
+	    meta_env_commit_bound(m, m->next_ino) < 0)
+		whole = false;
 	if (m->broken)
 		return;
 	(void)mdb_env_info(m->env, &info);
 	(void)ftruncate(m->data_fd,
 			(off_t)((info.me_last_pgno + 1) * m->page_bytes));
 	if (mdb_env_sync(m->env, 1) == 0)
-		(void)meta_files_mark(m, MARK_CLOSED);
+		(void)meta_files_mark(m, whole ? MARK_CLOSED : MARK_CLEAN);
 }
 
 void meta_files_close(struct meta *m)
@@ -285,6 +291,7 @@ void meta_files_close(struct meta *m)
 	mutex_lock(&m->lock);
 	if (m->running)
 		finish(m);
+	spare_free(m);
 	mdb_txn_abort(m->txn);
 	mutex_unlock(&m->lock);
 	mdb_env_close(m->env);

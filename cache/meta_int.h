@@ -2,12 +2,13 @@
 /* meta_int.h: private to the metadata cache: the open cache, and what its files
  * offer each other. From the bottom: meta_key (bytes), meta_env (the
  * transaction and its thread), meta_files (open, close, mark), meta (inodes and
- * the index), meta_names (names, sweep).
+ * the index), meta_spare (those that find no room), meta_names (names, sweep).
  */
 #pragma once
 
 #include <assert.h>
 #include <lmdb.h>
+#include <sys/queue.h>
 
 #include "meta_key.h"
 
@@ -26,6 +27,13 @@ enum {
 	 * stat() a file whose number needs more than 32 bits. */
 	META_INO_RESERVE = 65536,
 	META_INO_FIRST = 16,
+
+	/* Inodes kept in memory for want of room, before those that nobody
+	 * needs go. */
+	META_SPARE_SOFT = 65536,
+
+	/* Whoever fills the disk may make room; not looked for at each put. */
+	META_ROOM_AGAIN_MS = 200,
 };
 
 /* What the lock file says of the data on disk; see meta_files.c. */
@@ -62,6 +70,15 @@ struct meta {
 
 	uint64_t file_bytes; /* of the data file, room included */
 	bool room[2];	     /* by enum meta_need */
+	uint64_t room_again_ms; /* clock_ms(): when to look again */
+	bool no_room;	     /* a test takes the room away here */
+
+	TAILQ_HEAD(, spare) spares; /* meta_spare.c */
+	void *spare_by_ino, *spare_by_handle; /* tsearch(3) */
+	size_t spare_n, spare_soft;
+	meta_keep_fn *keep;
+	void *keep_arg;
+
 	uint64_t damaged;    /* records dropped for a bad check */
 
 	/* Constant once open: */
@@ -148,6 +165,20 @@ void meta_env_changed(struct meta *m) REQUIRES(m->lock);
  * longer proves anything. */
 void meta_dir_incomplete(struct meta *m, uint64_t dir) REQUIRES(m->lock);
 int meta_inode_drop(struct meta *m, uint64_t ino) REQUIRES(m->lock);
+
+/* ---- meta_spare.c ---- */
+
+/* NULL: not there. Valid until the next change. */
+const struct meta_inode *spare_get(const struct meta *m, uint64_t ino)
+	REQUIRES(m->lock);
+const struct meta_inode *spare_find(const struct meta *m,
+				    const struct handle *h) REQUIRES(m->lock);
+/* -ENOSPC, -ENOMEM: nothing changed. */
+int spare_put(struct meta *m, const struct meta_inode *in) REQUIRES(m->lock);
+void spare_drop(struct meta *m, uint64_t ino) REQUIRES(m->lock); /* or none */
+/* To the disk, as far as there is room: a few, or @all. */
+void spare_return(struct meta *m, bool all) REQUIRES(m->lock);
+void spare_free(struct meta *m) REQUIRES(m->lock);
 
 /* ---- meta_names.c ---- */
 

@@ -78,6 +78,29 @@ int meta_name_get(struct meta *m, uint64_t dir, const char *name,
 	return m->broken ? m->broken : -ENOENT;
 }
 
+/* What is known of @dir's names may be wrong, or a part of it missing. */
+static int suspect(struct meta *m, uint64_t dir) REQUIRES(m->lock)
+{
+	struct meta_inode n;
+	int r = meta_get(m, dir, &n);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (!S_ISDIR(n.attr.mode))
+		return 0;
+	n.epoch++;
+	n.flags &= ~(uint32_t)META_COMPLETE;
+	return meta_put(m, &n);
+}
+
+/* A change of a name failed with @r. */
+static int name_not_kept(struct meta *m, uint64_t dir, int r) REQUIRES(m->lock)
+{
+	if (r == -ENOSPC)
+		(void)suspect(m, dir);
+	return r;
+}
+
 int meta_name_put(struct meta *m, uint64_t dir, const char *name,
 		  const struct meta_name *in)
 {
@@ -91,7 +114,7 @@ int meta_name_put(struct meta *m, uint64_t dir, const char *name,
 	if (r == 0)
 		r = meta_env_room(m, 1, NEED_GROW);
 	if (r < 0)
-		return r;
+		return name_not_kept(m, dir, r);
 	return meta_db_put(m, m->names, key, len, record,
 			   meta_name_encode(&m->keys, dir, offset, in, record));
 }
@@ -107,7 +130,8 @@ int meta_name_del(struct meta *m, uint64_t dir, const char *name)
 	r = name_key(m, dir, name, key, &len, &offset);
 	if (r == 0)
 		r = meta_env_room(m, 1, NEED_SHRINK);
-	return r < 0 ? r : meta_db_del(m, m->names, key, len);
+	return r < 0 ? name_not_kept(m, dir, r) :
+		       meta_db_del(m, m->names, key, len);
 }
 
 /* ---- walks ---- */
@@ -425,23 +449,10 @@ static int mark(struct meta *m, struct marked *s)
 	return r;
 }
 
-/* The cache was not closed: of what was recorded in its last second a part may be
- * missing, so that the names of a directory need not be those of its version. */
-static int suspect(struct meta *m, uint64_t ino) REQUIRES(m->lock)
-{
-	struct meta_inode n;
-	int r = meta_get(m, ino, &n);
-
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	if (!S_ISDIR(n.attr.mode))
-		return 0;
-	n.epoch++;
-	n.flags &= ~(uint32_t)META_COMPLETE;
-	return meta_put(m, &n);
-}
-
-/* Looks at up to META_STEP inodes from *@next on; drops those not marked. */
+/* Looks at up to META_STEP inodes from *@next on; drops those not marked. Those
+ * of a cache that was not closed are suspect: of what was recorded in its last
+ * second a part may be missing, so that the names of a directory need not be
+ * those of its version. */
 static int inodes_step(struct meta *m, const struct marked *s, uint64_t *next)
 	REQUIRES(m->lock)
 {

@@ -10,6 +10,7 @@
 
 static void in_full_disk(const char *dir)
 {
+	const struct meta_name name = { .ino = 5, .type = DT_REG };
 	struct meta_inode in, out;
 	struct meta *m = meta_test_open(dir);
 	unsigned n, kept = 0;
@@ -18,7 +19,7 @@ static void in_full_disk(const char *dir)
 	for (n = 0; r == 0; n++) {
 		in = meta_test_inode(100 + n, S_IFREG);
 		meta_begin(m);
-		r = meta_put(m, &in);
+		r = meta_has_room(m) ? meta_put(m, &in) : -ENOSPC;
 		meta_end(m);
 		assert_true(n < 10000000);
 	}
@@ -26,6 +27,15 @@ static void in_full_disk(const char *dir)
 	n--;
 	assert_true(n > 1000);
 	assert_int_equal(meta_sync(m), 0); /* nothing was lost */
+	for (unsigned i = 0; i < 1000; i++) /* nor is it from now on */
+		meta_test_put(m, 100 + n + i, S_IFREG);
+	meta_begin(m);
+	for (unsigned i = 0; i < 1000; i++)
+		assert_int_equal(meta_get(m, 100 + n + i, &out), 0);
+	assert_int_equal(meta_name_put(m, 100, "a", &name), -ENOSPC);
+	for (unsigned i = 0; i < 1000; i++)
+		assert_int_equal(meta_forget(m, 100 + n + i), 0);
+	meta_end(m);
 	meta_begin(m);
 	for (unsigned i = 0; i < n; i++)
 		assert_int_equal(meta_get(m, 100 + i, &out), 0);
