@@ -109,6 +109,17 @@ void vfs_wait_submitted(struct vfs *v)
 
 /* ---- opening and closing ---- */
 
+/* In a bracket: is the number of an inode of use to somebody, though the local
+ * disk has no room to remember it? */
+static bool is_needed(void *arg, uint64_t ino)
+{
+	struct vfs *v = arg;
+	struct timespec ignored;
+
+	return nodes_known(v->nodes, ino) || view_is_pending(v, ino) ||
+	       (v->times && times_pending(v->times, ino, &ignored));
+}
+
 static int fetch_limits(struct vfs *v, const struct handle *root,
 			struct attr *ret_root)
 {
@@ -349,6 +360,7 @@ int vfs_open(const struct config *config, struct meta *meta,
 	}
 	/* The kernel holds the root without ever having looked it up. */
 	nodes_ref(v->nodes, META_ROOT);
+	meta_set_keep(meta, is_needed, v);
 	*ret = v;
 	return 0;
 }
@@ -369,6 +381,7 @@ void vfs_close(struct vfs *v)
 	cond_broadcast(&v->cond);
 	mutex_unlock(&v->lock);
 	(void)pthread_join(v->worker, NULL);
+	meta_set_keep(v->meta, NULL, NULL);
 	vfs_free(v);
 }
 

@@ -16,6 +16,9 @@
  * in it, and renews: as long as the pages tell the version that is known, the
  * epoch is the directory's own, names stay where they are, and none goes. When
  * they tell another, it goes on as any other.
+ *
+ * Without room in the cache for the names there is no listing (-ENOSPC): each
+ * name is asked for by itself, and vfs_unlisted.c reads the directory.
  */
 #include "flight.h"
 #include "view.h"
@@ -62,6 +65,11 @@ static uint32_t note_ours(struct vfs *v, const struct meta_inode *dir,
 	return epoch;
 }
 
+static int kept_or_not(int r)
+{
+	return r == -ENOSPC ? 0 : r; /* then nothing is believed, meta.h */
+}
+
 /* What the server just said of one name, under the directory's epoch as it is
  * now, not when the question was sent; or it would go when a listing under way
  * lands, and be taken for absent when one has landed since. */
@@ -78,7 +86,7 @@ int vfs_name_learn(struct vfs *v, uint64_t dir, const char *name,
 	f = flight_listing(v, dir);
 	n->epoch = f ? f->epoch : d.epoch;
 	mutex_unlock(&v->lock);
-	return meta_name_put(v->meta, dir, name, n);
+	return kept_or_not(meta_name_put(v->meta, dir, name, n));
 }
 
 int vfs_name_set(struct vfs *v, const struct meta_inode *dir, const char *name,
@@ -88,7 +96,7 @@ int vfs_name_set(struct vfs *v, const struct meta_inode *dir, const char *name,
 			       .epoch = note_ours(v, dir, name),
 			       .type = IFTODT(i->attr.mode) };
 
-	return meta_name_put(v->meta, dir->ino, name, &n);
+	return kept_or_not(meta_name_put(v->meta, dir->ino, name, &n));
 }
 
 int vfs_name_unset(struct vfs *v, const struct meta_inode *dir, const char *name)
@@ -98,13 +106,13 @@ int vfs_name_unset(struct vfs *v, const struct meta_inode *dir, const char *name
 
 	/* A complete directory needs no negative entry. */
 	if (dir->flags & META_COMPLETE && n.epoch == dir->epoch)
-		return meta_name_del(v->meta, dir->ino, name);
-	return meta_name_put(v->meta, dir->ino, name, &n);
+		return kept_or_not(meta_name_del(v->meta, dir->ino, name));
+	return kept_or_not(meta_name_put(v->meta, dir->ino, name, &n));
 }
 
 /* ---- one page ---- */
 
-static bool name_is_sane(const char *name)
+bool vfs_name_is_sane(const char *name)
 {
 	return *name && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
 	       !strchr(name, '/');
@@ -131,7 +139,7 @@ static int take_entry(struct vfs *v, struct flight *f,
 
 	if (strcmp(e->name, HOLD_NAME) == 0)
 		return 0;
-	if (!name_is_sane(e->name)) {
+	if (!vfs_name_is_sane(e->name)) {
 		stats_add(&v->stats->bad_replies, 1);
 		return 0;
 	}
@@ -186,7 +194,7 @@ static int set_out(struct vfs *v, struct flight *f)
 	int r;
 
 	meta_begin(v->meta);
-	r = meta_get(v->meta, f->ino, &d);
+	r = meta_has_room(v->meta) ? meta_get(v->meta, f->ino, &d) : -ENOSPC;
 	if (r == 0) {
 		f->renew = d.flags & META_COMPLETE &&
 			   !(d.flags & META_RELIST);

@@ -210,10 +210,12 @@ int vfs_lookup_call(struct vfs *v, const struct caller *c,
 int vfs_dir_is_empty(struct vfs *v, const struct caller *c, uint64_t dir);
 
 /* Make *@d, a directory, complete: list it, or wait for who does. @patient:
- * wait however large it is; else -EAGAIN when the listing goes on behind. */
+ * wait however large it is; else -EAGAIN when the listing goes on behind.
+ * -ENOSPC: the cache has no room for its names. */
 int vfs_list(struct vfs *v, const struct caller *c, const struct meta_inode *d,
 	     uint64_t since, bool patient);
-/* In a bracket: a name as the server just told it; sets n->epoch. */
+/* In a bracket: a name as the server just told it; sets n->epoch. These three do
+ * not fail for want of room: then nothing is believed of the name. */
 int vfs_name_learn(struct vfs *v, uint64_t dir, const char *name,
 		   struct meta_name *n);
 /* In a bracket: names we change ourselves. */
@@ -221,6 +223,21 @@ int vfs_name_set(struct vfs *v, const struct meta_inode *dir, const char *name,
 		 const struct meta_inode *i);
 int vfs_name_unset(struct vfs *v, const struct meta_inode *dir,
 		   const char *name);
+
+/* ---- a directory that there is no room to list (vfs_unlisted.c) ---- */
+
+struct unlisted; /* its names, in memory */
+int vfs_unlisted_read(struct vfs *v, const struct caller *c, uint64_t dir,
+		      struct unlisted **ret);
+/* In a bracket: have we changed it since it was read? */
+bool vfs_unlisted_is_stale(struct vfs *v, const struct unlisted *u);
+/* In a bracket: as meta_names(). */
+int vfs_unlisted_names(const struct unlisted *u, uint64_t after,
+		       meta_name_fn *fn, void *arg);
+void vfs_unlisted_free(struct unlisted *u); /* NULL is fine */
+
+/* A name that a server may give in a listing. */
+bool vfs_name_is_sane(const char *name);
 
 /* ---- unlinked files (hold.c) ---- */
 

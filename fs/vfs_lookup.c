@@ -318,7 +318,9 @@ static int look(struct vfs *v, uint64_t dir, const char *name, uint64_t since,
 	if (known == 0 && n.epoch != d->epoch && !away)
 		known = -ENOENT;
 	if (known < 0)
-		return d->flags & META_COMPLETE ? ABSENT : LIST;
+		return d->flags & META_COMPLETE ? ABSENT :
+		       meta_has_room(v->meta)	? LIST :
+						  ASK_NAME;
 	if (n.absent)
 		return ABSENT;
 	if (n.ino == 0 || view_get(v, n.ino, i) < 0 || i->handle.len == 0)
@@ -370,7 +372,7 @@ int vfs_walk(struct vfs *v, const struct caller *c, uint64_t dir,
 			break;
 		case LIST:
 			r = vfs_list(v, c, d, since, false);
-			if (r != -EAGAIN)
+			if (r != -EAGAIN && r != -ENOSPC)
 				break;
 			/* fall through */
 		case ASK_NAME:

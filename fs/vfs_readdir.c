@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* vfs_readdir.c: reads a directory that vfs_dir.c has listed, or that is not on
  * the server yet: two sources, the cache and the overlay, become one stream in the
- * order of the names' offsets, which can be left and taken up anywhere.
+ * order of the names' offsets, which can be left and taken up anywhere. In place
+ * of the cache, should it have no room, are the names as the server told them
+ * just now (vfs_unlisted.c).
  */
 #include "ahead.h"
 #include "view.h"
@@ -112,49 +114,84 @@ static int read_dots(struct read_state *s, const struct meta_inode *d,
 	return after < 2 && s->emit(s->arg, "..", 2, &e, false);
 }
 
+enum { ROUNDS_MAX = 4 };
+
+/* Complete, or *@ret_unlisted has its names. */
+static int get_names(struct read_state *s, const struct caller *c,
+		     struct meta_inode *d, struct unlisted **ret_unlisted)
+{
+	int r = 0;
+
+	for (unsigned round = 0;
+	     !(d->flags & META_COMPLETE) && r == 0 && round < ROUNDS_MAX;
+	     round++) {
+		r = vfs_list(s->v, c, d, s->since, true);
+		if (r == 0)
+			r = vfs_inode(s->v, c, s->dir, s->since, d);
+	}
+	if (r == -ENOSPC || (r == 0 && !(d->flags & META_COMPLETE)))
+		r = vfs_unlisted_read(s->v, c, s->dir, ret_unlisted);
+	return r;
+}
+
+/* In a bracket. */
+static int read_names(struct read_state *s, const struct meta_inode *d,
+		      const struct unlisted *u, uint64_t after)
+{
+	bool same;
+	int r;
+
+	s->dir_checked = d->checked;
+	r = read_dots(s, d, after);
+	after = after < META_OFFSET_MIN ? 0 : after;
+	fetch_ours(s, after);
+	if (r == 0 && u)
+		r = vfs_unlisted_names(u, after, read_entry, s);
+	else if (r == 0 && d->handle.len)
+		r = meta_names(s->v->meta, s->dir, after, read_entry, s);
+	if (r == 0)
+		r = emit_ours(s, 0, NULL, &same);
+	return r < 0 ? r : 0;
+}
+
 int vfs_readdir(struct vfs *v, const struct caller *c, uint64_t dir,
 		uint64_t after, bool plus, vfs_emit_fn *emit, void *arg)
 {
 	struct read_state s = { .v = v, .dir = dir,
 				.since = meta_now(v->meta), .plus = plus,
 				.emit = emit, .arg = arg };
-	struct meta_inode d;
-	bool same;
-	int r = vfs_inode(v, c, dir, s.since, &d);
+	int r = -EAGAIN;
 
-	if (r < 0)
-		return r;
-	/* A removed directory has no names, not even the two. */
-	if (d.flags & META_REMOVED)
-		return 0;
-	for (unsigned round = 0; !(d.flags & META_COMPLETE) && round < 4;
-	     round++) {
-		r = vfs_list(v, c, &d, s.since, true);
-		if (r == 0)
-			r = vfs_inode(v, c, dir, s.since, &d);
+	/* One that we change all the time is read as it is in the end. */
+	for (unsigned round = 0; r == -EAGAIN && round < ROUNDS_MAX; round++) {
+		struct unlisted *u = NULL;
+		struct meta_inode d;
+
+		r = vfs_inode(v, c, dir, s.since, &d);
+		/* A removed directory has no names, not even the two. */
+		if (r < 0 || d.flags & META_REMOVED)
+			return r;
+		r = get_names(&s, c, &d, &u);
 		if (r < 0)
 			return r;
-	}
-	if (after == 0)
-		ahead_used(v, &d, USE_READ);
-	s.withhold = plus && ahead_withholds(v, dir, after);
-	meta_begin(v->meta);
-	/* It may have come to be on the server since. */
-	r = view_get(v, dir, &d);
-	if (r < 0) {
+		if (after == 0)
+			ahead_used(v, &d, USE_READ);
+		s.withhold = plus && ahead_withholds(v, dir, after);
+		meta_begin(v->meta);
+		/* It may have come to be on the server since. */
+		r = view_get(v, dir, &d);
+		if (r == -ENOENT)
+			r = -ESTALE;
+		else if (r == 0 && round + 1 < ROUNDS_MAX &&
+			 (u ? vfs_unlisted_is_stale(v, u) :
+			      !(d.flags & META_COMPLETE)))
+			r = -EAGAIN;
+		else if (r == 0)
+			r = read_names(&s, &d, u, after);
 		meta_end(v->meta);
-		return r == -ENOENT ? -ESTALE : r;
+		vfs_unlisted_free(u);
 	}
-	s.dir_checked = d.checked;
-	r = read_dots(&s, &d, after);
-	after = after < META_OFFSET_MIN ? 0 : after;
-	fetch_ours(&s, after);
-	if (r == 0 && d.handle.len)
-		r = meta_names(v->meta, dir, after, read_entry, &s);
-	if (r == 0)
-		r = emit_ours(&s, 0, NULL, &same);
-	meta_end(v->meta);
-	return r < 0 ? r : 0;
+	return r;
 }
 
 static int stop_at_name(void *arg, const char *name, uint64_t offset,

@@ -10,6 +10,7 @@
 #include "sim_model.h"
 #include "vfs_fixture.h"
 
+#include "../cache/meta_int.h"
 #include "../cache/wback_int.h"
 
 struct sim {
@@ -17,6 +18,8 @@ struct sim {
 	struct model m;
 	uint64_t rng, seed;
 	bool tell, refuses;
+	bool fills; /* the local disk, now and then, for the metadata cache */
+	uint64_t disk_rng;
 	bool sparing; /* a server that tells little: numbers may change */
 	unsigned life;
 	uint64_t clock; /* of mtimes that are set */

@@ -276,6 +276,8 @@ static void op_forget(struct sim *s)
 	say(s, "forget %d\n", node);
 	vfs_forget(s->f.v, n->ino, n->refs);
 	n->refs = 0;
+	if (s->fills) /* there may be no room to remember it */
+		n->ino = 0;
 	if (!n->nlink)
 		n->used = false;
 }
@@ -469,11 +471,24 @@ static void op_life(struct sim *s)
 			dir_of(s, "meta.old", meta);
 			remove_tree(meta);
 		}
-		model_new_life(&s->m, forget || s->sparing);
+		model_new_life(&s->m, forget || s->sparing || s->fills);
 		begin_life(s);
 	}
 	if (chance(s, 2))
 		compare_all(s);
+}
+
+/* The local disk fills up, or is emptied: the metadata cache keeps what it must
+ * in memory, and forgets the rest. */
+static void op_room(struct sim *s)
+{
+	bool no_room;
+
+	meta_begin(s->f.meta);
+	no_room = s->f.meta->no_room = !s->f.meta->no_room;
+	s->f.meta->spare_soft = 4;
+	meta_end(s->f.meta);
+	say(s, "%s room for the cache\n", no_room ? "no" : "again");
 }
 
 static void step(struct sim *s)
@@ -487,6 +502,8 @@ static void step(struct sim *s)
 	};
 
 	total.ops++;
+	if (s->fills && (run_random(&s->disk_rng) >> 33) % 6 == 0)
+		op_room(s);
 	if (chance(s, 25) == 0)
 		op_life(s);
 	else if (s->refuses && chance(s, 12) == 0)
@@ -506,8 +523,12 @@ static void run_seed_of(struct sim *s, uint64_t seed, struct run_dir *dir)
 	s->life = 0;
 	s->trace_n = 0;
 	s->trace[0] = 0;
-	for (unsigned k = 0; k < 8; k++)
+	s->disk_rng = ~s->rng;
+	for (unsigned k = 0; k < 8; k++) {
 		(void)run_random(&s->rng);
+		(void)run_random(&s->disk_rng);
+	}
+	s->fills = run_random(&s->disk_rng) >> 62 == 0;
 	memset(&s->f, 0, sizeof(s->f));
 	s->f.dir = dir;
 	s->f.back = true;
