@@ -105,6 +105,8 @@ static void land(struct vfs *v, struct flight *f, int status)
 			     .stamp = f->when.stamp ? f->stamp : 0 };
 	struct flight **p;
 
+	if (status < 0 && f->q == ASK_LIST)
+		listing_failed(v, f);
 	mutex_lock(&v->lock);
 	for (p = slot_of(v, f->ino); *p != f; p = &(*p)->next)
 		;

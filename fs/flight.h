@@ -85,3 +85,5 @@ int listing_prepare(struct vfs *v, struct flight *f);
  * once more from the start. */
 int listing_take(struct vfs *v, struct flight *f,
 		 const struct remote_call *call);
+/* It failed, and is about to land. */
+void listing_failed(struct vfs *v, const struct flight *f);

@@ -7,7 +7,9 @@
  * under way at a time (flight.c).
  *
  * A listing writes its names under a new epoch, which becomes the directory's
- * when it lands; then the names of all other epochs go. Names that we change
+ * when it lands; then the names of all other epochs go. The epoch of one that
+ * fails is used up: what it has written must not be taken for the next one's.
+ * Names that we change
  * ourselves while it flies are noted in it (.ours): they are written under its
  * epoch by vfs_name_set() and vfs_name_unset(), and what the listing says of
  * them is ignored, since it may be older.
@@ -352,6 +354,18 @@ int listing_take(struct vfs *v, struct flight *f, const struct remote_call *call
 		r = -EINPROGRESS;
 	}
 	return r;
+}
+
+void listing_failed(struct vfs *v, const struct flight *f)
+{
+	struct meta_inode d;
+
+	meta_begin(v->meta);
+	if (meta_get(v->meta, f->ino, &d) == 0 && d.epoch < f->epoch) {
+		d.epoch = f->epoch + 1;
+		(void)meta_put(v->meta, &d);
+	}
+	meta_end(v->meta);
 }
 
 int vfs_list(struct vfs *v, const struct caller *c, const struct meta_inode *d,

@@ -39,6 +39,34 @@ static void test_listing_does_not_undo_own_changes(void **state)
 	assert_int_equal(list(f, l.dir, &w), 3);
 }
 
+/* A listing fails on its way; what it had seen by then is gone when the directory
+ * is listed again. */
+static void test_failed_listing_leaves_nothing(void **state)
+{
+	const struct remote_mem_options small = { .page_entries = 2 };
+	const struct fault_rule rule = { .kind = FAULT_ERROR, .error = -EACCES,
+					 .op = REMOTE_READDIRPLUS, .skip = 2,
+					 .times = 1 };
+	struct fixture *f = *state;
+	struct walk w;
+	uint64_t d;
+
+	admin_tree(f, 1, 6);
+	d = look_path(f, "/tree/d0");
+	remote_mem_set_options(f->mem, &small);
+	(void)fault_add(f->fault, &rule);
+	assert_int_equal(vfs_readdir(f->v, &root_user, d, 0, false, walk_emit,
+				     &w), -EACCES);
+	for (unsigned k = 0; k < 5; k++) {
+		char path[32];
+
+		(void)snprintf(path, sizeof(path), "/tree/d0/f%u", k);
+		assert_int_equal(remote_mem_remove(f->mem, path), 0);
+	}
+	assert_int_equal(list(f, d, &w), 1);
+	assert_int_equal(look(f, d, "f0"), 0);
+}
+
 static void *look_thread(void *arg)
 {
 	struct lister *l = arg;
@@ -182,6 +210,7 @@ static void test_pinned_name_never_vanishes(void **state)
 }
 
 RUN_TESTS(FS_TEST(test_listing_does_not_undo_own_changes),
+	  FS_TEST(test_failed_listing_leaves_nothing),
 	  FS_TEST(test_late_lookup_does_not_hide_a_listed_name),
 	  FS_TEST(test_late_attributes_do_not_undo_a_change),
 	  BACK_TEST(test_links_are_asked_for_meanwhile),
