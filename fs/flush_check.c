@@ -192,16 +192,3 @@ void check_in_the_way(struct sending *s)
 		r = move_aside(s);
 	go_on(s, r, send_main);
 }
-
-/* Let the server look at @found anew, by a change that is none: nfs-ganesha may
- * have read its attributes before it had set them, and then keeps those. */
-void check_refresh(struct sending *s, const struct remote_call *found)
-{
-	struct remote_call *call =
-		send_new_call(REMOTE_SETATTR, &found->fh_out, NULL);
-
-	call->set.valid = REMOTE_SET_ATIME;
-	call->set.atime = found->attr.atime;
-	(void)remote_run(s->f->v->remote, call, NULL, 0);
-	remote_call_unref(call);
-}

@@ -45,7 +45,7 @@ struct sending { /* a job under way; the flusher's thread has it */
 	struct attr attr;
 	bool in_burst;       /* flush_dir.c counts it */
 	bool asked_again;    /* whether what is to be removed is there */
-	unsigned looks;      /* at what has the name of a MAKE */
+	unsigned looks;      /* at what was half made, with the name of a MAKE */
 	bool held;           /* removed by renaming into the holding directory */
 	bool stable;         /* one WRITE is enough: FILE_SYNC */
 	bool verf_set, verf_changed;
@@ -106,8 +106,6 @@ void check_begin(struct sending *s);
 void check_done(struct sending *s, struct remote_call *call);
 /* The name is taken, or not empty: by somebody else. */
 void check_in_the_way(struct sending *s);
-/* Let the server look at what was found anew. Blocks. */
-void check_refresh(struct sending *s, const struct remote_call *found);
 
 /* ---- flush_store.c ---- */
 

@@ -345,31 +345,6 @@ static void asked(struct sending *s, struct remote_call *call)
 		send_step(s, STEP_ATTR);
 }
 
-/* A call that was repeated may find its own first execution under way: servers
- * make a file and set its times a moment later, by which it is known as ours. */
-static bool may_be_unfinished(struct sending *s)
-{
-	enum { LOOKS_MAX = 5, LOOK_NS = 50 * 1000 * 1000 };
-	const struct wback_job *job = s->job;
-	struct remote_call *call;
-	bool maybe;
-	int r;
-
-	if (job->kind != JOB_MAKE || S_ISDIR(job->attr.mode) ||
-	    S_ISLNK(job->attr.mode) || s->looks >= LOOKS_MAX)
-		return false;
-	if (s->looks++ > 0)
-		(void)nanosleep(&(struct timespec){ .tv_nsec = LOOK_NS }, NULL);
-	call = send_new_call(REMOTE_LOOKUP, &job->dir.fh, job->name);
-	r = remote_run(s->f->v->remote, call, NULL, 0);
-	maybe = r == 0 && call->has_attr && call->attr.size == 0 &&
-		!((call->attr.mode ^ job->attr.mode) & S_IFMT);
-	if (maybe)
-		check_refresh(s, call);
-	remote_call_unref(call);
-	return maybe;
-}
-
 static void find_out(struct sending *s, struct remote_call *call)
 {
 	struct part *p = new_part(s, remote_call_ref(call));
@@ -397,10 +372,13 @@ static void main_done(struct sending *s, struct remote_call *call)
 		find_out(s, call);
 		return;
 	}
-	if (status == -EEXIST && may_be_unfinished(s)) {
-		find_out(s, call);
+	/* What is not finished now was left so when the server died. */
+	if (status == -EINPROGRESS && s->looks++ < RETRY_LOOKS_MAX) {
+		send_step(s, STEP_MAIN);
 		return;
 	}
+	if (status == -EINPROGRESS)
+		status = -EEXIST;
 	if (job->kind == JOB_REMOVE && status == -ENOENT)
 		status = 0;
 	/* A server that executes a call and its repetition at the same time may

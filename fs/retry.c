@@ -26,8 +26,10 @@
  *                                   close                 over: -ENOTCONN
  *   CHECKING nowhere: a LOOKUP,     it was this call      over: success
  *            then maybe a GETATTR   it was not            over: the error
- *            or READLINK, is        no answer (soft,      over: -EIO or
- *            a call of this layer   close)                -ENOTCONN
+ *            or READLINK, is        the server may be at  WAITING in later, a
+ *            a call of this layer   it still              few times
+ *                                   no answer (soft,      over: -EIO or
+ *                                   close)                -ENOTCONN
  *
  * Which calls can be told so, and what proves that it was this call, is in
  * retry_check.c. The directory's attributes then come from the reply that told
@@ -51,6 +53,7 @@ enum {
 	LATER_MAX_MS = 5000,
 	TELL_AFTER_MS = 300,
 	LOOK_OUT_MS = 500,
+	LOOK_AGAIN_MS = 50, /* at what the server may be making still */
 };
 
 struct retry;
@@ -62,6 +65,7 @@ struct pending {
 	uint64_t due_ms;
 	unsigned lost_n;  /* transport errors since the server last answered */
 	unsigned later_n; /* JUKEBOX replies */
+	unsigned looks;   /* at what was half made */
 	bool maybe_done;  /* an attempt that got no reply may have worked */
 	bool lookout;     /* nobody waits for it: it tells when the server is
 			   * back, and has all the patience for that */
@@ -287,15 +291,13 @@ static void on_lost(struct pending *p)
 		give_up(p);
 }
 
-static void on_later(struct pending *p)
+/* The server has answered: again in @delay_ms. */
+static void wait_later(struct pending *p, uint64_t delay_ms)
 {
 	struct retry *self = p->self;
-	uint64_t now = clock_ms();
 
-	server_is_back(self);
 	p->lost_n = 0;
-	p->later_n++;
-	p->due_ms = now + backoff_ms(p->later_n, LATER_FIRST_MS, LATER_MAX_MS);
+	p->due_ms = clock_ms() + delay_ms;
 	/* Patience is for an absent server; this one has answered. */
 	p->call->started_ms = p->due_ms;
 
@@ -306,6 +308,13 @@ static void on_later(struct pending *p)
 	mutex_unlock(&self->lock);
 	if (closing)
 		finish(p, -ENOTCONN);
+}
+
+static void on_later(struct pending *p)
+{
+	server_is_back(p->self);
+	p->later_n++;
+	wait_later(p, backoff_ms(p->later_n, LATER_FIRST_MS, LATER_MAX_MS));
 }
 
 /* ---- was it this call? ---- */
@@ -326,7 +335,14 @@ static uint64_t time_unit(struct retry *self)
 
 static void found_out(void *arg, int status)
 {
-	finish(arg, status);
+	struct pending *p = arg;
+
+	if (status != -EINPROGRESS)
+		finish(p, status);
+	else if (p->looks++ < RETRY_LOOKS_MAX)
+		wait_later(p, LOOK_AGAIN_MS);
+	else
+		finish(p, retry_already_done(p->call->op));
 }
 
 /* ---- attempts ---- */

@@ -10,6 +10,10 @@
  *   LINK            -EEXIST   the file's handle or number
  *   RENAME          -ENOENT   the file's handle under its new name
  *
+ * A call may also meet its own first attempt under way: servers make a file and
+ * set its times a moment later. So an empty one of the right type, whose mtime is
+ * another, is not judged before the server was given time (-EINPROGRESS).
+ *
  * A question (struct question) is a LOOKUP of the name that the call was to make;
  * then a GETATTR, if the server left the attributes out, and a READLINK of a
  * symlink. It is freed when the verdict is told. No locks.
@@ -74,18 +78,27 @@ static bool dir_is_ours(const struct remote_call *c, uint64_t unit_ns,
 	       a->nlink <= 2;
 }
 
-static bool node_is_ours(const struct remote_call *c, uint64_t unit_ns,
-			 const struct attr *a)
+static bool node_is_alike(const struct remote_call *c, const struct attr *a)
 {
 	if ((a->mode ^ c->set.mode) & S_IFMT)
 		return false;
-	if ((S_ISCHR(a->mode) || S_ISBLK(a->mode)) &&
-	    (a->rdev_major != c->rdev_major || a->rdev_minor != c->rdev_minor))
-		return false;
-	return mtime_is_ours(c, unit_ns, &a->mtime);
+	return (!S_ISCHR(a->mode) && !S_ISBLK(a->mode)) ||
+	       (a->rdev_major == c->rdev_major &&
+		a->rdev_minor == c->rdev_minor);
 }
 
-/* Not for SYMLINK, whose proof is its target. @found has attr and fh_out. */
+/* May it be ours, but for the mtime? */
+static bool is_half_made(const struct remote_call *c, const struct attr *a)
+{
+	if (a->size != 0 || a->nlink != 1)
+		return false;
+	if (c->op == REMOTE_CREATE)
+		return S_ISREG(a->mode);
+	return c->op == REMOTE_MKNOD && node_is_alike(c, a);
+}
+
+/* Of SYMLINK, whose proof is its target, it says nothing. @found has attr and
+ * fh_out. */
 static bool is_ours(const struct remote_call *c,
 		    const struct remote_call *found, uint64_t unit_ns)
 {
@@ -98,7 +111,8 @@ static bool is_ours(const struct remote_call *c,
 	case REMOTE_MKDIR:
 		return dir_is_ours(c, unit_ns, a);
 	case REMOTE_MKNOD:
-		return node_is_ours(c, unit_ns, a);
+		return node_is_alike(c, a) &&
+		       mtime_is_ours(c, unit_ns, &a->mtime);
 	case REMOTE_RENAME:
 		return handle_equal(&found->fh_out, &c->object);
 	default: /* LINK; servers may have several handles for a file */
@@ -166,17 +180,44 @@ static void decide(struct question *q, bool ours)
 	tell(q, status);
 }
 
-static void ask(struct question *q, enum remote_op op, const struct handle *fh,
-		const char *name, remote_done_fn *done)
+/* Consumes @c, which may be NULL. */
+static void submit(struct question *q, struct remote_call *c,
+		   remote_done_fn *done)
 {
-	struct remote_call *c = remote_call_new(op, fh, name);
-
 	if (!c) {
 		tell(q, -ENOMEM);
 		return;
 	}
 	remote_submit(q->r, c, done, q);
 	remote_call_unref(c);
+}
+
+static void ask(struct question *q, enum remote_op op, const struct handle *fh,
+		const char *name, remote_done_fn *done)
+{
+	submit(q, remote_call_new(op, fh, name), done);
+}
+
+static void refreshed(struct remote_call *c, void *arg)
+{
+	struct question *q = arg;
+
+	tell(q, retry_is_no_answer(c->status) ? c->status : -EINPROGRESS);
+}
+
+/* Let the server look at what was found anew, by a change that is none:
+ * nfs-ganesha may have read its attributes before it had set them, and then keeps
+ * those. */
+static void refresh(struct question *q)
+{
+	struct remote_call *c = remote_call_new(REMOTE_SETATTR,
+						&q->found->fh_out, NULL);
+
+	if (c) {
+		c->set.valid = REMOTE_SET_ATIME;
+		c->set.atime = q->found->attr.atime;
+	}
+	submit(q, c, refreshed);
 }
 
 static void readlink_done(struct remote_call *c, void *arg)
@@ -193,8 +234,12 @@ static void readlink_done(struct remote_call *c, void *arg)
 
 static void judge(struct question *q)
 {
-	if (q->call->op != REMOTE_SYMLINK)
-		decide(q, is_ours(q->call, q->found, q->unit_ns));
+	bool ours = is_ours(q->call, q->found, q->unit_ns);
+
+	if (!ours && is_half_made(q->call, &q->found->attr))
+		refresh(q);
+	else if (q->call->op != REMOTE_SYMLINK)
+		decide(q, ours);
 	else if (S_ISLNK(q->found->attr.mode))
 		ask(q, REMOTE_READLINK, &q->found->fh_out, NULL, readlink_done);
 	else

@@ -442,13 +442,20 @@ bool fault_wait_held(struct remote *fault, unsigned n)
 
 void fault_release(struct remote *fault)
 {
+	fault_release_op(fault, REMOTE_OPS);
+}
+
+void fault_release_op(struct remote *fault, enum remote_op op)
+{
 	struct fault *f = to_fault(fault);
 
 	mutex_lock(&f->lock);
 	for (struct held *h = f->held; h; h = h->next)
-		if (h->due_ms == UINT64_MAX)
+		if (h->due_ms == UINT64_MAX &&
+		    (op == REMOTE_OPS || op == h->call->op)) {
 			h->due_ms = 0;
-	f->held_n = 0;
+			f->held_n--;
+		}
 	cond_broadcast(&f->cond);
 	mutex_unlock(&f->lock);
 }

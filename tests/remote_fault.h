@@ -62,5 +62,6 @@ void fault_hold(struct remote *fault, enum remote_op op);
 void fault_hold_reply(struct remote *fault, enum remote_op op);
 /* Wait until @n calls are held at once. False after 10 s. */
 bool fault_wait_held(struct remote *fault, unsigned n);
-/* Let all go that is held now. */
+/* Let all go that is held now, or all calls of @op. */
 void fault_release(struct remote *fault);
+void fault_release_op(struct remote *fault, enum remote_op op);

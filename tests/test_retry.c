@@ -272,6 +272,54 @@ static void test_results_are_of_the_last_attempt(void **state)
 	stop(&s);
 }
 
+/* ---- a server that is still at it ---- */
+
+struct slow_server {
+	struct stack *s;
+	unsigned calls;
+};
+
+/* The file that the first call made gets its times only after the second has met
+ * it. Never matches. */
+static bool finish_late(const struct remote_call *c, void *arg)
+{
+	static const struct timespec early = { 1000, 0 };
+	struct slow_server *slow = arg;
+
+	(void)c;
+	slow->calls++;
+	if (slow->calls == 2 || slow->calls == 3)
+		assert_ok(remote_mem_set_mtime(slow->s->mem, "/dir/new",
+					       slow->calls == 2 ? &early :
+								  &verifier));
+	return false;
+}
+
+static void test_half_made_object_is_ours(void **state)
+{
+	static const enum remote_op ops[] = { REMOTE_CREATE, REMOTE_MKNOD };
+
+	for (size_t i = 0; i < ARRAY_LEN(ops); i++) {
+		struct stack s;
+		struct slow_server slow = { .s = &s };
+		const struct fault_rule watch = { .kind = FAULT_ERROR,
+						  .op = ops[i],
+						  .match = finish_late,
+						  .arg = &slow };
+		struct remote_call *c;
+
+		start(&s, &hard, NULL);
+		(void)fault_add(s.fault, &watch);
+		(void)add(&s, FAULT_LOST, ops[i], 1);
+		c = changing_call(&s, ops[i]);
+		assert_ok(remote_run(s.r, c, NULL, 0));
+		assert_int_equal(slow.calls, 3);
+		check_results(&s, c);
+		remote_call_unref(c);
+		stop(&s);
+	}
+}
+
 /* ---- what others did stays an error ---- */
 
 /* Put something else under the name that @op wants to make. */
@@ -459,6 +507,7 @@ RUN_TESTS(cmocka_unit_test(test_lost_reply),
 	  cmocka_unit_test(test_lost_reply_and_lost_question),
 	  cmocka_unit_test(test_lost_reply_of_terse_server),
 	  cmocka_unit_test(test_results_are_of_the_last_attempt),
+	  cmocka_unit_test(test_half_made_object_is_ours),
 	  cmocka_unit_test(test_others_object_stands),
 	  cmocka_unit_test(test_other_type_stands),
 	  cmocka_unit_test(test_plain_errors_stand),

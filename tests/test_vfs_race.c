@@ -80,6 +80,9 @@ static void test_late_lookup_does_not_hide_a_listed_name(void **state)
 {
 	struct fixture *f = *state;
 	const struct remote_mem_options small = { .page_entries = 2 };
+	const struct fault_rule long_way = { .kind = FAULT_HOLD,
+					     .op = REMOTE_READDIRPLUS,
+					     .skip = 10, .times = 1 };
 	struct lister l = { .f = f };
 	pthread_t t;
 	struct walk w;
@@ -87,9 +90,11 @@ static void test_late_lookup_does_not_hide_a_listed_name(void **state)
 	admin_tree(f, 1, 100);
 	l.dir = look_path(f, "/tree/d0");
 	remote_mem_set_options(f->mem, &small);
+	(void)fault_add(f->fault, &long_way);
 	fault_hold_reply(f->fault, REMOTE_LOOKUP);
 	assert_int_equal(pthread_create(&t, NULL, look_thread, &l), 0);
-	assert_true(fault_wait_held(f->fault, 1));
+	assert_true(fault_wait_held(f->fault, 2));
+	fault_release_op(f->fault, REMOTE_READDIRPLUS);
 	assert_int_equal(list(f, l.dir, &w), 100);
 	fault_release(f->fault);
 	(void)pthread_join(t, NULL);
