@@ -44,6 +44,39 @@ static int known_version(struct sending *s, const struct wback_ref *ref)
 	return r;
 }
 
+/* A RENAME would replace unseen what others gave its new name to since the change
+ * was made; the server cannot be asked not to. What it said of the directory a
+ * moment ago is as good as a look: a look would be as old by then. */
+static bool is_surely_free(struct sending *s)
+{
+	enum { MOMENT_US = 1000 * 1000 };
+	struct vfs *v = s->f->v;
+	uint64_t dir = s->job->newdir.ino;
+	struct meta_name n;
+	struct meta_inode d;
+	bool is_free;
+	int r;
+
+	meta_begin(v->meta);
+	is_free = meta_get(v->meta, dir, &d) == 0 &&
+		  vfs_trusts(v, d.checked, 0) && d.checked >= v->session &&
+		  meta_now(v->meta) - d.checked < MOMENT_US &&
+		  !(d.flags & META_RELIST) && burst_is_ours(s->f, dir);
+	if (is_free) {
+		r = meta_name_get(v->meta, dir, s->job->newname, &n);
+		is_free = r == 0 ? n.absent && n.epoch == d.epoch :
+				   r == -ENOENT && d.flags & META_COMPLETE;
+	}
+	meta_end(v->meta);
+	return is_free;
+}
+
+static bool needs_free_name(const struct wback_job *job)
+{
+	return job->kind == JOB_RENAME && job->replaced.ino == 0 &&
+	       !job->again;
+}
+
 static void after_check(struct sending *s)
 {
 	struct wback_job *job = s->job;
@@ -104,7 +137,9 @@ void check_begin(struct sending *s)
 	struct wback_ref *ref = at_risk(s);
 	int known = ref ? known_version(s, ref) : 1;
 
-	if (known > 0)
+	if (needs_free_name(s->job) && !is_surely_free(s))
+		send_step(s, STEP_FREE);
+	else if (known > 0)
 		after_check(s);
 	else if (known < 0)
 		conflict(s);
@@ -123,6 +158,18 @@ void check_done(struct sending *s, struct remote_call *call)
 	else if (call->status < 0)
 		send_failed(s, call->status);
 	else if (conflict_is_changed(ref, &call->attr))
+		conflict(s);
+	else
+		after_check(s);
+}
+
+void check_free_done(struct sending *s, struct remote_call *call)
+{
+	/* Of any other error RENAME will know better. */
+	if (remote_error_is_transport(call->status))
+		send_failed(s, call->status);
+	else if (call->status == 0 &&
+		 !handle_equal(&call->fh_out, &s->job->obj.fh))
 		conflict(s);
 	else
 		after_check(s);

@@ -106,6 +106,13 @@ static struct burst **find(struct flush *f, uint64_t dir)
 	return p;
 }
 
+bool burst_is_ours(struct flush *f, uint64_t dir)
+{
+	const struct burst *b = *find(f, dir);
+
+	return !b || b->loose_n == 0;
+}
+
 void burst_begin(struct flush *f, uint64_t dir)
 {
 	struct burst *b = *find(f, dir);

@@ -13,6 +13,7 @@
 enum step {
 	STEP_CHECK,    /* GETATTR: has somebody else changed the object? */
 	STEP_PRESENT,  /* LOOKUP: is it there still? (REMOVE sent before) */
+	STEP_FREE,     /* LOOKUP: has a RENAME's new name become another's? */
 	STEP_HOLD,     /* LINK: keep what a RENAME replaces, it may be open */
 	STEP_MAIN,     /* the call that the job is about */
 	STEP_FIND_OUT, /* MAIN had been done before a crash, perhaps */
@@ -104,6 +105,7 @@ void send_finished(struct sending *s);
 
 void check_begin(struct sending *s);
 void check_done(struct sending *s, struct remote_call *call);
+void check_free_done(struct sending *s, struct remote_call *call);
 /* The name is taken, or not empty: by somebody else. */
 void check_in_the_way(struct sending *s);
 
@@ -119,6 +121,8 @@ void store_lost(struct sending *s);
 
 /* ---- flush_dir.c: the changes under way in each directory ---- */
 
+/* Is all that was told of @dir since its changes began explained by them? */
+bool burst_is_ours(struct flush *f, uint64_t dir);
 /* A change in @dir is about to be sent. */
 void burst_begin(struct flush *f, uint64_t dir);
 /* It was not, or there is no answer. */

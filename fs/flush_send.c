@@ -4,7 +4,7 @@
  *   MAKE    MAIN, [FIND_OUT], [HANDLE], [ATTR], [FIX]
  *   LINK    MAIN, [FIND_OUT]
  *   REMOVE  [PRESENT], [CHECK], MAIN
- *   RENAME  [CHECK of what is replaced], [HOLD], MAIN, [FIND_OUT]
+ *   RENAME  [CHECK of what is replaced, or FREE], [HOLD], MAIN, [FIND_OUT]
  *   STORE   [CHECK], [TRUNC], WRITE..., [COMMIT], [FINAL]
  *
  * CHECK asks whether somebody else has changed the object since the version that
@@ -426,6 +426,10 @@ void send_step(struct sending *s, enum step step)
 	case STEP_HANDLE:
 		send_call(s, send_new_call(REMOTE_LOOKUP, &job->dir.fh, job->name));
 		break;
+	case STEP_FREE:
+		send_call(s, send_new_call(REMOTE_LOOKUP, &job->newdir.fh,
+					   job->newname));
+		break;
 	case STEP_ATTR:
 		send_call(s, send_new_call(REMOTE_GETATTR, &s->fh, NULL));
 		break;
@@ -494,6 +498,9 @@ static void step_done(struct sending *s, struct remote_call *call)
 			send_failed(s, call->status);
 		else
 			send_step(s, STEP_CHECK);
+		break;
+	case STEP_FREE:
+		check_free_done(s, call);
 		break;
 	case STEP_HOLD: /* that it cannot be held is no reason not to rename */
 		if (is_transport(s, call->status))

@@ -47,6 +47,60 @@ static void test_name_taken_on_the_server(void **state)
 	assert_int_equal(look(f, META_ROOT, "a"), a);
 }
 
+/* A name that we believed free, to which we rename: with what others put there
+ * seen meanwhile, or not. */
+static void rename_to_taken(struct fixture *f, bool seen)
+{
+	struct walk w;
+	uint64_t a, d;
+
+	assert_int_equal(remote_mem_mkdir(f->mem, "/d"), 0);
+	d = look(f, META_ROOT, "d");
+	a = make(f, d, "tmp", FILE_MODE);
+	put(f, a, "ours");
+	assert_int_equal(vfs_rename(f->v, &root_user, d, "tmp", d, "final", 0),
+			 0);
+	admin_file(f, "/d/final", "theirs");
+	f->config.ac_ms = 0;
+	if (seen)
+		(void)list(f, d, &w);
+	f->config.ac_ms = seen ? CONFIG_AC_FOREVER : 0;
+	assert_int_equal(send_all(f), 0);
+	expect_server(f, "/d/final", "ours");
+	assert_true(server_has_like(f, "final.conflict-"));
+	assert_int_equal(log_stats(f).copies, 1);
+	f->config.ac_ms = 0;
+	assert_int_equal(look(f, d, "final"), a);
+	assert_int_equal(list(f, d, &w), 2);
+}
+
+static void test_renamed_to_a_name_taken_unseen(void **state)
+{
+	rename_to_taken(*state, false);
+}
+
+static void test_renamed_to_a_name_taken_and_seen(void **state)
+{
+	rename_to_taken(*state, true);
+}
+
+/* What the reply to the creation said of the directory is new enough. */
+static void test_published_without_a_look(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t d;
+
+	assert_int_equal(remote_mem_mkdir(f->mem, "/d"), 0);
+	d = look(f, META_ROOT, "d");
+	(void)make(f, d, "tmp", FILE_MODE);
+	assert_int_equal(vfs_rename(f->v, &root_user, d, "tmp", d, "final", 0),
+			 0);
+	remote_mem_reset_calls(f->mem);
+	assert_int_equal(send_all(f), 0);
+	assert_int_equal(calls(f), 2); /* CREATE, RENAME */
+	assert_true(on_server(f, "/d/final"));
+}
+
 static void test_removed_directory_is_not_empty(void **state)
 {
 	struct fixture *f = *state;
@@ -201,6 +255,9 @@ static void test_refused_change_is_given_up(void **state)
 
 RUN_TESTS(BACK_TEST(test_file_changed_on_the_server_too),
 	  BACK_TEST(test_name_taken_on_the_server),
+	  BACK_TEST(test_renamed_to_a_name_taken_unseen),
+	  BACK_TEST(test_renamed_to_a_name_taken_and_seen),
+	  BACK_TEST(test_published_without_a_look),
 	  BACK_TEST(test_removed_directory_is_not_empty),
 	  BACK_TEST(test_replaced_directory_is_not_empty),
 	  BACK_TEST(test_removed_file_was_changed),
