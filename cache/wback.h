@@ -218,6 +218,8 @@ int wback_job_read(struct wback *wb, const struct wback_job *job,
 void wback_done(struct wback *wb, struct wback_job *job,
 		const struct handle *fh, const struct attr *now,
 		struct wback_settled *ret);
+/* The server knows @ino by @fh now: it was made anew. */
+void wback_moved(struct wback *wb, uint64_t ino, const struct handle *fh);
 /* Not sent, or, @maybe, no answer: to be taken again. */
 void wback_undo(struct wback *wb, struct wback_job *job, bool maybe);
 /* The server refuses it for good. Kept, with all that hangs on it. */

@@ -278,6 +278,17 @@ void wback_done(struct wback *wb, struct wback_job *job,
 	wback_job_free(job);
 }
 
+/* As the report of something that was done before the log begins. */
+void wback_moved(struct wback *wb, uint64_t ino, const struct handle *fh)
+{
+	struct rec r = { .type = REC_DONE, .error = true,
+			 .obj = { .ino = ino, .fh = *fh } };
+
+	mutex_lock(&wb->order);
+	(void)wback_control(wb, &r, NULL);
+	mutex_unlock(&wb->order);
+}
+
 void wback_undo(struct wback *wb, struct wback_job *job, bool maybe)
 {
 	struct rec r = { .type = REC_UNDO, .id = job->id, .error = maybe };

@@ -2,7 +2,8 @@
 /* conflict.c: what others changed on the server under a change of ours that was
  * still to be sent. Our change wins the name; the server's version is kept
  * beside it, as NAME.conflict-HOST-DATE, and noted in the log, from where
- * `nfsrootfs conflicts` shows it. Nothing is overwritten unseen.
+ * `nfsrootfs conflicts` shows it. Nothing is overwritten unseen. What they removed
+ * under a change of ours is made anew.
  *
  * These functions block: conflicts are rare, and the order of calls matters.
  */
@@ -279,6 +280,13 @@ int conflict_make_anew(struct vfs *v, const struct wback_job *job,
 	struct attr a = job->attr;
 	int r;
 
+	if (S_ISDIR(job->obj.mode)) {
+		struct wback_ref d = job->obj;
+
+		r = conflict_make_dir_anew(v, &d);
+		*ret = d.fh;
+		return r;
+	}
 	if (!S_ISREG(job->obj.mode) || !has_all(job))
 		return -ENODATA;
 	r = find_place(v, &job->obj, &dir, name);
@@ -303,4 +311,123 @@ int conflict_make_anew(struct vfs *v, const struct wback_job *job,
 			r = make_file(v, &dir.handle, name, &a, ret);
 	}
 	return r;
+}
+
+/* ---- directories made anew ---- */
+
+/* MKDIR @name in @dir, or the one that is there by now. */
+static int make_dir(struct vfs *v, const struct wback_ref *dir,
+		    const char *name, const struct attr *a,
+		    struct remote_call **ret)
+{
+	struct remote_call *call = remote_call_new(REMOTE_MKDIR, &dir->fh, name);
+	int r;
+
+	if (!call)
+		return -ENOMEM;
+	call->set = (struct remote_sattr){
+		.valid = REMOTE_SET_MODE | REMOTE_SET_UID | REMOTE_SET_GID,
+		.mode = a->mode & 07777, .uid = a->uid, .gid = a->gid,
+	};
+	vfs_touch(v, dir->ino);
+	r = run(v, call);
+	vfs_touch(v, dir->ino);
+	if ((r == 0 && (!call->has_attr || call->fh_out.len == 0)) ||
+	    r == -EEXIST) {
+		remote_call_unref(call);
+		call = remote_call_new(REMOTE_LOOKUP, &dir->fh, name);
+		r = run(v, call);
+		if (r == 0 && (!call->has_attr || !S_ISDIR(call->attr.mode)))
+			r = -EEXIST;
+	}
+	if (r < 0)
+		remote_call_unref(call);
+	else
+		*ret = call;
+	return r;
+}
+
+/* What the cache knows of its names is void. */
+static void moved(struct vfs *v, uint64_t ino, const struct remote_call *call)
+{
+	struct meta_inode d;
+
+	vfs_touch(v, ino);
+	meta_begin(v->meta);
+	view_claim(v, ino, &call->fh_out);
+	if (meta_get(v->meta, ino, &d) == 0) {
+		d.handle = call->fh_out;
+		d.attr = call->attr;
+		d.server_mtime = call->attr.mtime;
+		d.server_ctime = call->attr.ctime;
+		d.epoch++;
+		d.flags &= ~(unsigned)META_COMPLETE;
+		d.checked = 0;
+		(void)meta_put(v->meta, &d);
+	}
+	wback_moved(v->wback, ino, &call->fh_out);
+	meta_end(v->meta);
+}
+
+static int is_lost(struct vfs *v, const struct handle *fh)
+{
+	struct remote_call *call = remote_call_new(REMOTE_GETATTR, fh, NULL);
+	int r = run(v, call);
+
+	remote_call_unref(call);
+	return r == -ESTALE ? 0 : r < 0 ? r : -ENODATA;
+}
+
+/* Of @d, which the server knows by this handle as far as we know. */
+static int make_lost_dir(struct vfs *v, const struct meta_inode *d,
+			 unsigned depth, struct handle *ret)
+{
+	enum { DEPTH_MAX = 256 };
+	struct wback_ref obj = { .ino = d->ino }, up;
+	char name[NAME_BYTES_MAX + 1];
+	struct remote_call *call;
+	struct meta_inode parent;
+	int r = d->ino == META_ROOT || depth == DEPTH_MAX ?
+			-ESTALE :
+			find_place(v, &obj, &parent, name);
+
+	if (r < 0)
+		return r;
+	up = (struct wback_ref){ .ino = parent.ino, .fh = parent.handle };
+	r = make_dir(v, &up, name, &d->attr, &call);
+	if (r == -ESTALE) {
+		r = make_lost_dir(v, &parent, depth + 1, &up.fh);
+		if (r == 0)
+			r = make_dir(v, &up, name, &d->attr, &call);
+	} else if (r == -EEXIST) { /* it is no directory any more */
+		r = conflict_move_aside(v, &up, name);
+		if (r == 0)
+			r = make_dir(v, &up, name, &d->attr, &call);
+	}
+	if (r < 0)
+		return r;
+	msg_warning("directory \"%s\" was removed on the server, with changes "
+		    "pending in it: it is made anew", name);
+	moved(v, d->ino, call);
+	*ret = call->fh_out;
+	remote_call_unref(call);
+	return 0;
+}
+
+int conflict_make_dir_anew(struct vfs *v, struct wback_ref *dir)
+{
+	struct meta_inode d;
+	int r;
+
+	meta_begin(v->meta);
+	r = meta_get(v->meta, dir->ino, &d);
+	meta_end(v->meta);
+	if (r < 0)
+		return r;
+	if (!handle_equal(&d.handle, &dir->fh)) { /* for another change */
+		dir->fh = d.handle;
+		return 0;
+	}
+	r = is_lost(v, &dir->fh);
+	return r < 0 ? r : make_lost_dir(v, &d, 0, &dir->fh);
 }

@@ -222,6 +222,23 @@ static bool remove_half_made(struct sending *s)
 	return ok;
 }
 
+void check_dir_lost(struct sending *s)
+{
+	struct wback_job *job = s->job;
+	struct wback_ref *dir = job->kind == JOB_RENAME ? &job->newdir :
+							  &job->dir;
+	int r = conflict_make_dir_anew(s->f->v, dir);
+
+	s->made_anew = true;
+	if (r < 0) {
+		send_failed(s, r == -ENODATA ? -ESTALE : r);
+		return;
+	}
+	if (job->kind == JOB_RENAME && job->dir.ino == dir->ino)
+		job->dir.fh = dir->fh;
+	send_step(s, STEP_MAIN);
+}
+
 /* The name is taken, or not empty: by somebody else. */
 void check_in_the_way(struct sending *s)
 {

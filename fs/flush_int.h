@@ -45,6 +45,7 @@ struct sending { /* a job under way; the flusher's thread has it */
 	bool has_attr;       /* of obj, after the last call */
 	struct attr attr;
 	bool in_burst;       /* flush_dir.c counts it */
+	bool made_anew;      /* its directory was */
 	bool asked_again;    /* whether what is to be removed is there */
 	unsigned looks;      /* at what was half made, with the name of a MAKE */
 	bool held;           /* removed by renaming into the holding directory */
@@ -108,6 +109,8 @@ void check_done(struct sending *s, struct remote_call *call);
 void check_free_done(struct sending *s, struct remote_call *call);
 /* The name is taken, or not empty: by somebody else. */
 void check_in_the_way(struct sending *s);
+/* The directory in which something is to be made is gone, perhaps. */
+void check_dir_lost(struct sending *s);
 
 /* ---- flush_store.c ---- */
 
@@ -155,6 +158,11 @@ int conflict_move_aside(struct vfs *v, const struct wback_ref *dir,
 int conflict_copy_aside(struct vfs *v, const struct wback_ref *obj);
 
 /* The server has lost the object of STORE @job: make it anew, if the log has all
- * of its contents. *@ret its new handle. -ENODATA. */
+ * of its contents, or it is a directory. *@ret its new handle. -ENODATA. */
 int conflict_make_anew(struct vfs *v, const struct wback_job *job,
 		       struct handle *ret);
+
+/* The server does not know directory @dir->fh any more, in which a change is to
+ * be made: make it anew, with what is above it. @dir->fh is the new handle.
+ * -ENODATA: it is there. */
+int conflict_make_dir_anew(struct vfs *v, struct wback_ref *dir);

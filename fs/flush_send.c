@@ -393,6 +393,10 @@ static void main_done(struct sending *s, struct remote_call *call)
 		check_in_the_way(s);
 		return;
 	}
+	if (status == -ESTALE && job->kind != JOB_REMOVE && !s->made_anew) {
+		check_dir_lost(s);
+		return;
+	}
 	if (status < 0) {
 		send_failed(s, status);
 		return;

@@ -186,6 +186,104 @@ static void test_written_file_was_removed_on_the_server(void **state)
 	expect_contents(f, a, "whole");
 }
 
+/* ---- the directory was removed under what is to be made in it ---- */
+
+/* /p/d, to which a, s/b and a link are added; with d or with p it is removed on
+ * the server. Returns d. */
+static uint64_t change_removed_dir(struct fixture *f, const char *removed)
+{
+	uint64_t d, a, s, old;
+	struct vfs_entry e;
+
+	assert_int_equal(remote_mem_mkdir(f->mem, "/p/d"), 0);
+	assert_int_equal(remote_mem_chmod(f->mem, "/p/d", 01770), 0);
+	admin_file(f, "/p/d/old", "old");
+	admin_file(f, "/kept", "kept");
+	trust_all(f);
+	d = look_path(f, "/p/d");
+	old = look_path(f, "/kept");
+	a = make(f, d, "a", FILE_MODE);
+	put(f, a, "ours");
+	s = make_dir(f, d, "s");
+	(void)make(f, s, "b", FILE_MODE);
+	assert_int_equal(vfs_link(f->v, &root_user, old, d, "link", &e), 0);
+	assert_int_equal(vfs_rename(f->v, &root_user, META_ROOT, "kept", d,
+				    "moved", 0), 0);
+	assert_int_equal(remote_mem_remove(f->mem, removed), 0);
+	return d;
+}
+
+static void expect_made_anew(struct fixture *f, uint64_t d, const char *names)
+{
+	struct attr at;
+
+	assert_int_equal(send_all(f), 0);
+	expect_server(f, "/p/d/a", "ours");
+	expect_server(f, "/p/d/moved", "kept");
+	assert_true(on_server(f, "/p/d/s/b") && on_server(f, "/p/d/link"));
+	assert_int_equal(log_stats(f).ops, 0);
+	assert_int_equal(look_path(f, "/p/d"), d);
+	expect_names(f, d, names);
+	assert_int_equal(remote_mem_stat(f->mem, "/p/d", &at), 0);
+	assert_int_equal(stat_of(f, d).attr.nlink, at.nlink);
+	assert_int_equal(stat_of(f, d).attr.mode, at.mode);
+	f->config.ac_ms = 0;
+	expect_names(f, d, names);
+	remount_fs(f);
+	assert_int_equal(look_path(f, "/p/d"), d);
+	expect_names(f, d, names);
+}
+
+static void test_changes_in_a_removed_directory(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t d = change_removed_dir(f, "/p/d");
+
+	expect_made_anew(f, d, "a s link moved");
+	assert_int_equal(stat_of(f, d).attr.mode, S_IFDIR | 01770);
+}
+
+static void test_attributes_of_a_removed_directory(void **state)
+{
+	const struct remote_sattr mode = { .valid = REMOTE_SET_MODE,
+					   .mode = 0711 };
+	struct fixture *f = *state;
+	uint64_t d = change_removed_dir(f, "/p");
+	struct vfs_entry e;
+
+	assert_int_equal(vfs_setattr(f->v, &root_user, d, &mode, &e), 0);
+	expect_made_anew(f, d, "a s link moved");
+	assert_int_equal(stat_of(f, d).attr.mode, S_IFDIR | 0711);
+}
+
+static void test_changes_in_a_removed_tree(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t d = change_removed_dir(f, "/p");
+
+	expect_made_anew(f, d, "a s link moved");
+}
+
+static void test_changes_in_a_replaced_directory(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t d = change_removed_dir(f, "/p/d");
+
+	admin_file(f, "/p/d", "theirs");
+	expect_made_anew(f, d, "a s link moved");
+	assert_true(server_has_like(f, "d.conflict-"));
+}
+
+/* Theirs is as good as ours. */
+static void test_changes_in_a_directory_made_anew(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t d = change_removed_dir(f, "/p/d");
+
+	assert_int_equal(remote_mem_mkdir(f->mem, "/p/d/sub"), 0);
+	expect_made_anew(f, d, "a s link moved sub");
+}
+
 static void test_both_removed_it(void **state)
 {
 	struct fixture *f = *state;
@@ -263,6 +361,11 @@ RUN_TESTS(BACK_TEST(test_file_changed_on_the_server_too),
 	  BACK_TEST(test_removed_file_was_changed),
 	  BACK_TEST(test_removed_file_was_replaced),
 	  BACK_TEST(test_written_file_was_removed_on_the_server),
+	  BACK_TEST(test_changes_in_a_removed_directory),
+	  BACK_TEST(test_attributes_of_a_removed_directory),
+	  BACK_TEST(test_changes_in_a_removed_tree),
+	  BACK_TEST(test_changes_in_a_replaced_directory),
+	  BACK_TEST(test_changes_in_a_directory_made_anew),
 	  BACK_TEST(test_both_removed_it),
 	  BACK_TEST(test_server_is_full),
 	  BACK_TEST(test_refused_change_is_given_up))
