@@ -10,6 +10,13 @@
  */
 #include "wback_fixture.h"
 
+/* Where each state takes ten times as long, a part of the longest sequences. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { ONE_OF = 10 };
+#else
+enum { ONE_OF = 1 };
+#endif
+
 enum { OPS = 9, LONGEST = 3, SECTOR = 512, ORDERS = 6, END_MAX = 48 * 1024 };
 
 struct image { /* of the one file that changes */
@@ -295,7 +302,8 @@ int main(int argc, char **argv)
 					continue;
 				(void)snprintf(what, sizeof(what), "%u.%u.%u",
 					       n, code, sync);
-				if (argc > 1 && strcmp(argv[1], what) != 0)
+				if (argc > 1 ? strcmp(argv[1], what) != 0 :
+					n == LONGEST && (code * 7 + sync) % ONE_OF)
 					continue;
 				run_sequence(ops, n, sync, what);
 			}
