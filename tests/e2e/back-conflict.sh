@@ -157,7 +157,23 @@ same "replaced, theirs" theirs "$(cat "$(beside gone/replaced/file)")"
 echo base >"$root/gone/twice"
 ls -l "$MNT/gone" >/dev/null
 rm "$MNT/gone/twice" "$root/gone/twice"
+mkdir -p "$root/gone/up/lost" && chmod 710 "$root/gone/up/lost"
+ls -R "$MNT/gone/up" >/dev/null
+echo new >"$MNT/gone/up/lost/a"
+mkdir "$MNT/gone/up/lost/d" && echo deep >"$MNT/gone/up/lost/d/b"
+rm -r "$root/gone/up"
 sent
+same "in a directory made anew" "new deep 710" "$(cat "$root/gone/up/lost/a" \
+  "$root/gone/up/lost/d/b" | tr '\n' ' ')$(stat -c %a "$root/gone/up/lost")"
+same "the same, here" "new deep" \
+  "$(cat "$MNT/gone/up/lost/a" "$MNT/gone/up/lost/d/b" | tr '\n' ' ' | sed 's/ $//')"
+# A name that was free when something was renamed to it here.
+ls "$MNT/etc" >/dev/null
+echo ours >"$MNT/etc/.tmp" && sent
+mv "$MNT/etc/.tmp" "$MNT/etc/taken" && echo theirs >"$root/etc/taken"
+sent
+same "renamed to a name taken there" "ours theirs" \
+  "$(cat "$root/etc/taken") $(cat "$(beside etc/taken)")"
 status 0 "$NFSROOTFS" conflicts "$MNT" --keep ours all
 sent
 
