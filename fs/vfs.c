@@ -360,6 +360,7 @@ int vfs_open(const struct config *config, struct meta *meta,
 	}
 	/* The kernel holds the root without ever having looked it up. */
 	nodes_ref(v->nodes, META_ROOT);
+	/* Not before: view_restore() holds the log's lock, which it takes. */
 	meta_set_keep(meta, is_needed, v);
 	*ret = v;
 	return 0;
@@ -373,6 +374,7 @@ void vfs_close(struct vfs *v)
 	v->closing = true;
 	cond_broadcast(&v->cond);
 	mutex_unlock(&v->lock);
+	meta_set_keep(v->meta, NULL, NULL); /* it asks what is closed now */
 	times_close(v->times);
 	hold_close(v);
 	vfs_wait_submitted(v);
@@ -381,7 +383,6 @@ void vfs_close(struct vfs *v)
 	cond_broadcast(&v->cond);
 	mutex_unlock(&v->lock);
 	(void)pthread_join(v->worker, NULL);
-	meta_set_keep(v->meta, NULL, NULL);
 	vfs_free(v);
 }
 
