@@ -18,6 +18,7 @@
  */
 #include "blob_int.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/statvfs.h>
@@ -331,7 +332,8 @@ int blob_walk(struct blob *b, blob_walk_fn *fn, void *arg)
 	return r;
 }
 
-int blob_check(struct blob *b, struct blob_check *ret)
+int blob_check(struct blob *b, blob_check_fn *fn, void *arg,
+	       struct blob_check *ret)
 {
 	struct blob_check c = { 0 };
 	struct slots a = { 0 };
@@ -347,6 +349,7 @@ int blob_check(struct blob *b, struct blob_check *ret)
 			c.damaged++;
 			damaged(b, &a.all[i]);
 		}
+		r = fn ? fn(arg, &c) : 0;
 	}
 	free(a.all);
 	if (r == 0)
@@ -393,6 +396,34 @@ static int dir_open(struct blob *b, const char *dir)
 	return 0;
 }
 
+/* All files here are one owner's: whoever opens removes the others'. */
+static int find_owner(struct blob *b)
+{
+	int fd = openat(b->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	int r = d ? -ENOENT : -errno;
+	struct dirent *e;
+
+	if (!d)
+		cleanup_closep(&fd);
+	while (d && r == -ENOENT && (e = readdir(d))) {
+		CLEANUP_CLOSE int file = openat(b->dir_fd, e->d_name,
+						O_RDONLY | O_CLOEXEC |
+							O_NOFOLLOW);
+		uint8_t head[BLOB_FILE_HEAD_BYTES];
+		struct blob_file_head h;
+
+		if (file < 0 || blob_pread(file, 0, head, sizeof(head)) < 0 ||
+		    blob_file_head_decode(head, &h) < 0)
+			continue;
+		b->owner = h.owner;
+		r = 0;
+	}
+	if (d)
+		(void)closedir(d);
+	return r;
+}
+
 /* A part of the bound, or of the disk if that is less. */
 static uint64_t pack_bytes(const struct blob *b)
 {
@@ -415,7 +446,7 @@ int blob_open(const char *dir, const char *owner, const struct blob_options *o,
 	if (!b)
 		return -ENOMEM;
 	b->o = *o;
-	b->owner = sip_hash(&zero, owner, strlen(owner));
+	b->owner = owner ? sip_hash(&zero, owner, strlen(owner)) : 0;
 	b->dir_fd = b->lock_fd = -1;
 	b->last = &b->first;
 	mutex_init(&b->change);
@@ -423,6 +454,8 @@ int blob_open(const char *dir, const char *owner, const struct blob_options *o,
 	cond_init(&b->wake);
 	cond_init(&b->idle);
 	r = dir_open(b, dir);
+	if (r == 0 && !owner)
+		r = find_owner(b);
 	if (r == 0) {
 		b->pack_bytes = pack_bytes(b);
 		r = blob_packs_open(b);

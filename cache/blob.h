@@ -43,7 +43,8 @@ struct blob_options {
 /* Opens, or makes, the cache in directory @dir, which must exist and be ours.
  * What is there of another owner, another format, or damaged, is removed.
  * @owner: whose numbers they are: the server, and the life of the metadata
- * cache. -EBUSY: in use by another process; or an errno of the disk. */
+ * cache. NULL: whose it is already, for looking after it; -ENOENT: nothing is
+ * here. -EBUSY: in use by another process; or an errno of the disk. */
 int blob_open(const char *dir, const char *owner, const struct blob_options *o,
 	      struct blob **ret);
 
@@ -83,7 +84,11 @@ struct blob_check {
 	uint64_t chunks, bytes; /* sound, as they lie on disk */
 	uint64_t damaged;	/* chunks, dropped */
 };
-int blob_check(struct blob *b, struct blob_check *ret);
+/* Called after each chunk, may be NULL; what it returns other than 0 ends the
+ * check, which then returns that. */
+typedef int blob_check_fn(void *arg, const struct blob_check *so_far);
+int blob_check(struct blob *b, blob_check_fn *fn, void *arg,
+	       struct blob_check *ret);
 
 /* What is here of each file, of all its versions, in the order of their
  * numbers.

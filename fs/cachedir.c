@@ -17,11 +17,10 @@
 #include <dirent.h>
 
 #include "../cache/msg.h"
+#include "about.h"
 #include "escape.h"
 
 #define DEFAULT_DIR "/var/cache/nfsrootfs"
-#define ABOUT_MAGIC "nfsrootfs-cache "
-enum { ABOUT_VERSION = 1, ABOUT_BYTES_MAX = 16384 };
 
 static int why(char **ret_why, int err, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
@@ -250,87 +249,6 @@ void cachedir_undo(const struct cachedir *d)
 	(void)rmdir(d->path);
 }
 
-/* ---- about ---- */
-
-struct about {
-	unsigned version;
-	char *server, *mountpoint;
-};
-
-static void about_done(struct about *a)
-{
-	free(a->server);
-	free(a->mountpoint);
-}
-
-/* The value of line @key in @text, malloc'ed, or NULL. */
-static char *about_value(const char *text, const char *key)
-{
-	const char *p = strstr(text, key);
-
-	if (!p)
-		return NULL;
-	p += strlen(key);
-	return strndup(p, strcspn(p, "\n"));
-}
-
-/* -ENOENT: none. -EBADMSG: not understood. */
-static int about_read(int dir_fd, struct about *ret)
-{
-	CLEANUP_CLOSE int fd =
-		openat(dir_fd, "about", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	CLEANUP_FREE char *text = calloc(1, ABOUT_BYTES_MAX + 1);
-	struct about a = { 0 };
-
-	if (fd < 0)
-		return -errno;
-	if (!text)
-		return -ENOMEM;
-	if (read(fd, text, ABOUT_BYTES_MAX) < 0)
-		return -errno;
-	if (sscanf(text, ABOUT_MAGIC "%u\n", &a.version) != 1)
-		return -EBADMSG;
-	a.server = about_value(text, "\nserver ");
-	a.mountpoint = about_value(text, "\nmountpoint ");
-	if (a.version == ABOUT_VERSION && (!a.server || !a.mountpoint)) {
-		about_done(&a);
-		return -EBADMSG;
-	}
-	*ret = a;
-	return 0;
-}
-
-/* Replaced as a whole and synced: half of it would be taken for damage. */
-static int write_file(int dir_fd, const char *name, const char *text)
-{
-	CLEANUP_CLOSE int fd =
-		openat(dir_fd, "new",
-		       O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
-		       0600);
-	size_t len = strlen(text);
-	ssize_t n;
-
-	if (fd < 0)
-		return -errno;
-	n = write(fd, text, len);
-	if (n >= 0 && (size_t)n < len)
-		return -ENOSPC;
-	if (n < 0 || fsync(fd) < 0 ||
-	    renameat(dir_fd, "new", dir_fd, name) < 0 || fsync(dir_fd) < 0)
-		return -errno;
-	return 0;
-}
-
-static int about_write(int dir_fd, const char *server, const char *mountpoint)
-{
-	CLEANUP_FREE char *text = NULL;
-
-	if (asprintf(&text, ABOUT_MAGIC "%d\nserver %s\nmountpoint %s\n",
-		     ABOUT_VERSION, server, mountpoint) < 0)
-		return text = NULL, -ENOMEM;
-	return write_file(dir_fd, "about", text);
-}
-
 static int check_about(const struct config *c, const struct cachedir *d,
 		       char **ret_why)
 {
@@ -399,40 +317,100 @@ int cachedir_open(const struct config *c, struct cachedir *ret, char **ret_why)
 	return r;
 }
 
-/* The name of the export in DIR that was last mounted on @mountpoint. */
-static int find_mountpoint(int base_fd, const char *mountpoint,
-			   char ret_name[NAME_MAX + 1])
+/* Calls @fn with the name of each directory in DIR, until it returns other than
+ * 0, which is returned then. */
+static int each_name(int base_fd, int (*fn)(void *arg, const char *name),
+		     void *arg)
 {
 	int dup_fd = openat(base_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = dup_fd < 0 ? NULL : fdopendir(dup_fd);
 	struct dirent *e;
-	int r = -ENOENT;
+	struct stat st;
+	int r = 0;
 
 	if (!dir)
 		return -errno;
-	while (r == -ENOENT && (e = readdir(dir))) {
-		CLEANUP_CLOSE int fd = openat(
-			base_fd, e->d_name,
-			O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		struct about a = { 0 };
-
-		if (fd < 0 || e->d_name[0] == '.' || about_read(fd, &a) < 0)
-			continue;
-		if (a.mountpoint && strcmp(a.mountpoint, mountpoint) == 0) {
-			(void)snprintf(ret_name, NAME_MAX + 1, "%s",
-				       e->d_name);
-			r = 0;
-		}
-		about_done(&a);
-	}
+	while (r == 0 && (e = readdir(dir)))
+		if (e->d_name[0] != '.' &&
+		    fstatat(base_fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) ==
+			    0 &&
+		    S_ISDIR(st.st_mode))
+			r = fn(arg, e->d_name);
 	(void)closedir(dir);
 	return r;
+}
+
+/* A search for the export last mounted on a directory; or a walk. */
+struct search {
+	int base_fd;
+	const char *base, *mountpoint;
+	char name[NAME_MAX + 1];
+	cachedir_each_fn *fn;
+	void *arg;
+};
+
+static int is_of_mountpoint(void *arg, const char *name)
+{
+	struct search *s = arg;
+	CLEANUP_CLOSE int fd = openat(s->base_fd, name,
+				      O_PATH | O_DIRECTORY | O_NOFOLLOW |
+					      O_CLOEXEC);
+	struct about a = { 0 };
+	int r = 0;
+
+	if (fd < 0 || about_read(fd, &a) < 0)
+		return 0;
+	if (a.mountpoint && strcmp(a.mountpoint, s->mountpoint) == 0) {
+		(void)snprintf(s->name, sizeof(s->name), "%s", name);
+		r = 1;
+	}
+	about_done(&a);
+	return r;
+}
+
+static int show(void *arg, const char *name)
+{
+	const struct search *s = arg;
+	CLEANUP_CLOSE int fd = openat(s->base_fd, name,
+				      O_PATH | O_DIRECTORY | O_NOFOLLOW |
+					      O_CLOEXEC);
+	struct cachedir d = CACHEDIR_INIT;
+	struct cachedir_entry e = { 0 };
+	CLEANUP_FREE char *path = NULL, *ignored = NULL;
+	struct about a = { 0 };
+	int r;
+
+	if (fd < 0 || about_read(fd, &a) < 0)
+		return 0;
+	if (asprintf(&path, "%s/%s", s->base, name) < 0)
+		path = NULL;
+	e.path = path;
+	e.server = a.server;
+	e.mountpoint = a.mountpoint;
+	e.err = open_export(s->base_fd, s->base, name, false, &d, &ignored);
+	/* Another format need not say whose it is. */
+	r = !e.server || !e.mountpoint ? 0 : path ? s->fn(s->arg, &e) : -ENOMEM;
+	cachedir_close(&d);
+	about_done(&a);
+	return r;
+}
+
+int cachedir_each(const struct config *c, cachedir_each_fn *fn, void *arg,
+		  char **ret_why)
+{
+	CLEANUP_FREE char *base = NULL;
+	CLEANUP_CLOSE int base_fd = open_base(c, false, &base, ret_why);
+	struct search s = { .base_fd = base_fd, .base = base, .fn = fn,
+			    .arg = arg };
+
+	return base_fd < 0 ? base_fd : each_name(base_fd, show, &s);
 }
 
 int cachedir_find(const struct config *c, struct cachedir *ret, char **ret_why)
 {
 	CLEANUP_FREE char *base = NULL, *server = NULL;
 	CLEANUP_CLOSE int base_fd = open_base(c, false, &base, ret_why);
+	struct search s = { .base_fd = base_fd, .mountpoint = c->mountpoint };
 	char name[NAME_MAX + 1];
 
 	if (base_fd < 0)
@@ -442,7 +420,9 @@ int cachedir_find(const struct config *c, struct cachedir *ret, char **ret_why)
 		if (!server)
 			return -ENOMEM;
 		escape_name(server, name);
-	} else if (find_mountpoint(base_fd, c->mountpoint, name) < 0) {
+	} else if (each_name(base_fd, is_of_mountpoint, &s) == 1) {
+		strcpy(name, s.name);
+	} else {
 		return why(ret_why, -ENOENT,
 			   "nothing in %s was last mounted on %s", base,
 			   c->mountpoint);
@@ -480,7 +460,7 @@ int cachedir_id(const struct cachedir *d, char ret[CACHEDIR_ID_BYTES])
 		return -errno;
 	(void)snprintf(line, sizeof(line), "%016llx%016llx\n",
 		       (unsigned long long)n[0], (unsigned long long)n[1]);
-	r = write_file(d->fd, "id", line);
+	r = about_replace(d->fd, "id", line);
 	return r < 0 ? r : read_id(d->fd, ret);
 }
 

@@ -45,6 +45,18 @@ int cachedir_open(const struct config *c, struct cachedir *ret, char **ret_why);
  * else as above. */
 int cachedir_find(const struct config *c, struct cachedir *ret, char **ret_why);
 
+/* Every export's directory in DIR that says whose it is. Each is locked while
+ * @fn looks at it, where it can be: */
+struct cachedir_entry {
+	const char *path, *server;
+	const char *mountpoint; /* where it was last mounted */
+	int err; /* 0: locked; -EBUSY: it is mounted; else as cachedir_find() */
+};
+/* 0 to go on; else cachedir_each() returns that. */
+typedef int cachedir_each_fn(void *arg, const struct cachedir_entry *e);
+int cachedir_each(const struct config *c, cachedir_each_fn *fn, void *arg,
+		  char **ret_why);
+
 void cachedir_close(struct cachedir *d);
 
 /* After a mount that failed: remove what cachedir_open() made, unless something

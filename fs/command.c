@@ -43,6 +43,19 @@ enum exitcode command_source(struct config *c, const char *source)
 		       EXITCODE_OK;
 }
 
+enum exitcode command_export(struct config *c, const char *arg)
+{
+	int r;
+
+	if (strstr(arg, ":/"))
+		return command_source(c, arg);
+	r = command_mountpoint(arg, &c->mountpoint);
+	if (r == 0)
+		return EXITCODE_OK;
+	msg_error("%s: %s", arg, msg_strerror(r));
+	return EXITCODE_NO_MOUNTPOINT;
+}
+
 enum exitcode command_need_root(const char *what)
 {
 	if (geteuid() == 0)

@@ -15,6 +15,7 @@ enum exitcode command_discard(int argc, char **argv);
 enum exitcode command_probe(int argc, char **argv);
 enum exitcode command_sync(int argc, char **argv);
 enum exitcode command_conflicts(int argc, char **argv);
+enum exitcode command_cache(int argc, char **argv);
 
 /* ---- what several of them need ---- */
 
@@ -24,6 +25,12 @@ enum exitcode command_usage(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /* Apply one -o argument, or say what is wrong with it. */
 enum exitcode command_options(struct config *c, const char *text);
 enum exitcode command_source(struct config *c, const char *source);
+/* "HOST:/PATH", or where an export was last mounted: for cachedir_find(). */
+enum exitcode command_export(struct config *c, const char *arg);
+
+/* Removes all that is in these directories of @path, NULL being the last, but
+ * not them; says how much, and what could not be removed (discard.c). */
+enum exitcode command_remove_parts(const char *path, const char *const *names);
 
 enum exitcode command_need_root(const char *what);
 

@@ -273,6 +273,7 @@ static enum exitcode answers_open(struct daemon *d)
 	d->status = (struct status_source){
 		.config = d->config, .cache = d->cache, .areas = &d->areas,
 		.stats = &d->stats, .meta = d->meta, .blob = d->blob,
+		.contents = d->contents,
 		.remote = d->remote,
 		.vfs = d->vfs, .wback = d->wback, .flush = d->flush,
 		.since = time(NULL),

@@ -7,6 +7,7 @@
 
 #include "../cache/blob.h"
 #include "area.h"
+#include "contents.h"
 #include "control.h"
 #include "daemon.h"
 #include "flush.h"
@@ -31,6 +32,7 @@ struct daemon {
 	struct handle root;
 	struct meta *meta;
 	struct blob *blob; /* NULL: contents are not kept */
+	struct contents *contents;
 	struct lease *lease; /* NULL: read-only */
 	struct wback *wback;
 	struct flush *flush; /* NULL: read-only */

@@ -43,7 +43,7 @@ static long remove_contents(const char *dir)
 	return err ? err : n;
 }
 
-static enum exitcode remove_parts(const char *path, const char *const *names)
+enum exitcode command_remove_parts(const char *path, const char *const *names)
 {
 	enum exitcode x = EXITCODE_OK;
 
@@ -62,27 +62,13 @@ static enum exitcode remove_parts(const char *path, const char *const *names)
 	return x;
 }
 
-/* What the argument names: an export, or where one was last mounted. */
-static enum exitcode take_argument(struct config *c, const char *arg)
-{
-	int r;
-
-	if (strstr(arg, ":/"))
-		return command_source(c, arg);
-	r = command_mountpoint(arg, &c->mountpoint);
-	if (r == 0)
-		return EXITCODE_OK;
-	msg_error("%s: %s", arg, msg_strerror(r));
-	return EXITCODE_NO_MOUNTPOINT;
-}
-
 static enum exitcode run(struct config *c, const char *arg, bool cache)
 {
 	struct cachedir d = CACHEDIR_INIT;
 	static const char *const areas[] = { "tmp", NULL };
 	static const char *const caches[] = { "meta", "blob", NULL };
 	CLEANUP_FREE char *why = NULL;
-	enum exitcode x = take_argument(c, arg);
+	enum exitcode x = command_export(c, arg);
 	int r;
 
 	if (x != EXITCODE_OK)
@@ -97,7 +83,7 @@ static enum exitcode run(struct config *c, const char *arg, bool cache)
 			  why ? why : msg_strerror(r));
 		return cachedir_exitcode(r);
 	}
-	x = remove_parts(d.path, cache ? caches : areas);
+	x = command_remove_parts(d.path, cache ? caches : areas);
 	cachedir_close(&d);
 	return x;
 }

@@ -185,11 +185,16 @@ enum exitcode layer_contents_open(struct daemon *d)
 	if (r < 0)
 		msg_warning("%s: contents of files are not kept: %s",
 			    path ? path : d->cache->path, msg_strerror(r));
-	return EXITCODE_OK;
+	r = contents_open(d->blob, &d->contents);
+	if (r == 0)
+		return EXITCODE_OK;
+	blob_close(d->blob);
+	return daemon_system_error(d->config->source, r);
 }
 
 void layer_contents_close(struct daemon *d)
 {
+	contents_close(d->contents);
 	blob_close(d->blob);
 }
 

@@ -23,6 +23,12 @@ static const char help[] =
 	"ID...|all\n"
 	"       nfsrootfs discard HOST:/PATH|MOUNTPOINT [--cache] "
 	"[-o OPTIONS]\n"
+	"       nfsrootfs cache list [HOST:/PATH|MOUNTPOINT] [--json] "
+	"[-o OPTIONS]\n"
+	"       nfsrootfs cache check HOST:/PATH|MOUNTPOINT [--json] "
+	"[-o OPTIONS]\n"
+	"       nfsrootfs cache remove HOST:/PATH|MOUNTPOINT [--contents] "
+	"[-o OPTIONS]\n"
 	"       nfsrootfs probe HOST:/PATH [--json] [-o OPTIONS]\n"
 	"       nfsrootfs help | --version\n"
 	"\n"
@@ -37,6 +43,8 @@ static const char help[] =
 	"           there; or (--keep) what shall become of it\n"
 	"  discard  remove what the tmp areas of an export hold on this machine,\n"
 	"           or (--cache) what is cached of it\n"
+	"  cache    what this machine keeps of each export; whether the contents\n"
+	"           are sound; removing what is cached, never what is to be sent\n"
 	"  probe    what one must know of a server before mounting\n"
 	"\n"
 	"  -f       mount: stay in the foreground; umount: by force\n"
@@ -197,7 +205,8 @@ static const struct {
 	{ "mount", command_mount },	{ "umount", command_umount },
 	{ "status", command_status },	{ "discard", command_discard },
 	{ "probe", command_probe },	{ "sync", command_sync },
-	{ "conflicts", command_conflicts }, { "help", command_help },
+	{ "conflicts", command_conflicts }, { "cache", command_cache },
+	{ "help", command_help },
 	{ "--help", command_help },	{ "-h", command_help },
 	{ "--version", command_version },
 };

@@ -396,8 +396,11 @@ static void write_text(const struct view *v, FILE *out)
 
 int status_answer(void *arg, const char *request, FILE *out)
 {
+	const struct status_source *s = arg;
 	struct view v;
 
+	if (strncmp(request, "contents ", 9) == 0)
+		return contents_answer(s->contents, request, out);
 	if (strcmp(request, "status text") != 0 &&
 	    strcmp(request, "status json") != 0)
 		return drain_answer(arg, request, out);

@@ -7,6 +7,7 @@
 #include "../cache/blob.h"
 #include "../cache/wback.h"
 #include "area.h"
+#include "contents.h"
 #include "flush.h"
 
 /* All that is shown. Nothing is owned; counters are read while they change. */
@@ -18,6 +19,7 @@ struct status_source {
 	struct meta *meta;
 	struct blob *blob;     /* NULL: contents are not kept */
 	struct remote *remote; /* the retry layer, on top */
+	struct contents *contents;
 	struct vfs *vfs;
 	struct wback *wback;   /* these two are NULL when nothing is written */
 	struct flush *flush;   /* back: mounted ro */
@@ -25,5 +27,5 @@ struct status_source {
 };
 
 /* A control_answer_fn; @arg is a struct status_source. Requests: "status text",
- * "status json", and those of drain.h. */
+ * "status json", and those of contents.h and drain.h. */
 int status_answer(void *arg, const char *request, FILE *out);

@@ -367,7 +367,7 @@ static void test_walk_check_clear(void **state)
 	assert_int_equal(s.chunks, 200);
 	s = (struct seen){ .files = 999 };
 	assert_int_equal(blob_walk(b, see, &s), 1);
-	assert_int_equal(blob_check(b, &c), 0);
+	assert_int_equal(blob_check(b, NULL, NULL, &c), 0);
 	assert_int_equal(c.chunks, 200);
 	assert_int_equal(c.damaged, 0);
 	assert_int_equal(blob_test_write(b, 101, &v), 0);
@@ -405,11 +405,45 @@ static void test_goes_on_in_the_same_pack(void **state)
 	blob_close(b);
 }
 
+static int stop_at(void *arg, const struct blob_check *so_far)
+{
+	const uint64_t *n = arg;
+
+	return so_far->chunks == *n ? -ECANCELED : 0;
+}
+
+/* Who only looks after it need not know whose it is, and changes nothing. */
+static void test_opened_as_it_is(void **state)
+{
+	const struct blob_options o = { .bytes_max = UINT64_C(64) << 20 };
+	struct blob_version v = blob_test_version(100, 0);
+	struct blob_check c = { 0 };
+	uint64_t n = 7;
+	struct blob *b;
+
+	assert_int_equal(blob_open(*state, NULL, &o, &b), -ENOENT);
+	b = blob_test_open(*state);
+	for (unsigned i = 1; i <= 20; i++)
+		assert_int_equal(blob_test_write(b, i, &v), 0);
+	blob_close(b);
+	assert_int_equal(blob_open(*state, NULL, &o, &b), 0);
+	assert_int_equal(blob_check(b, stop_at, &n, &c), -ECANCELED);
+	assert_int_equal(c.chunks, 0);
+	assert_int_equal(blob_check(b, NULL, NULL, &c), 0);
+	assert_int_equal(c.chunks, 20);
+	assert_int_equal(c.damaged, 0);
+	blob_close(b);
+	b = blob_test_open(*state);
+	for (unsigned i = 1; i <= 20; i++)
+		assert_int_equal(blob_test_read(b, i, &v), 1);
+	blob_close(b);
+}
+
 RUN_TESTS(RUN_TEST_DIR(test_sizes), RUN_TEST_DIR(test_parts),
 	  RUN_TEST_DIR(test_empty_and_behind_the_end), RUN_TEST_DIR(test_gaps),
 	  RUN_TEST_DIR(test_versions), RUN_TEST_DIR(test_overwrite),
 	  RUN_TEST_DIR(test_drop), RUN_TEST_DIR(test_bound),
 	  RUN_TEST_DIR(test_tiny_files), RUN_TEST_DIR(test_second_chance),
 	  RUN_TEST_DIR(test_all_in_use), RUN_TEST_DIR(test_keeps_disk_free),
-	  RUN_TEST_DIR(test_walk_check_clear),
+	  RUN_TEST_DIR(test_walk_check_clear), RUN_TEST_DIR(test_opened_as_it_is),
 	  RUN_TEST_DIR(test_goes_on_in_the_same_pack))

@@ -213,16 +213,16 @@ static void test_check_finds_it(void **state)
 
 	fill(*state);
 	b = blob_test_open(*state);
-	assert_int_equal(blob_check(b, &c), 0);
+	assert_int_equal(blob_check(b, NULL, NULL, &c), 0);
 	assert_int_equal(c.damaged, 0);
 	assert_true(c.chunks >= FILES);
 	flip_in(*state, ".pack", 30, &rnd);
-	assert_int_equal(blob_check(b, &again), 0);
+	assert_int_equal(blob_check(b, NULL, NULL, &again), 0);
 	assert_true(again.damaged > 0);
 	assert_int_equal(again.chunks + again.damaged, c.chunks);
 	(void)count_here(b);
 	c = again;
-	assert_int_equal(blob_check(b, &again), 0);
+	assert_int_equal(blob_check(b, NULL, NULL, &again), 0);
 	assert_int_equal(again.damaged, 0);
 	assert_int_equal(again.chunks, c.chunks);
 	blob_close(b);

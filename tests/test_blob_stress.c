@@ -70,7 +70,7 @@ static void *oversee(void *arg)
 	struct blob_stats s;
 
 	for (unsigned i = 0; i < 12; i++) {
-		w->wrong += blob_check(w->b, &c) != 0 || c.damaged > 0;
+		w->wrong += blob_check(w->b, NULL, NULL, &c) != 0 || c.damaged > 0;
 		w->wrong += blob_walk(w->b, see, NULL) != 0;
 		blob_get_stats(w->b, &s);
 		w->wrong += s.bytes > s.bytes_max;
