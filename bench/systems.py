@@ -41,6 +41,16 @@ def run(*args, **kw):
     return p.stdout
 
 
+def own_mounts():
+    """Start this program again in a mount namespace of its own, if it shares
+    its caller's: who makes a namespace of the caller's meanwhile gets a copy of
+    every mount in it, and a mount that somebody has a copy of is in use."""
+    ours, caller = (os.readlink("/proc/%s/ns/mnt" % pid)
+                    for pid in ("self", os.getppid()))
+    if ours == caller and shutil.which("unshare"):
+        os.execvp("unshare", ["unshare", "-m", sys.executable, *sys.argv])
+
+
 class Testbed:
     def __init__(self, build, scratch, memfs=None):
         self.build = build
