@@ -79,14 +79,6 @@ static bool is_fading(struct vfs *v, uint64_t checked)
 		meta_now(v->meta) - checked >= (uint64_t)ac * 500);
 }
 
-static void stir(struct vfs *v)
-{
-	mutex_lock(&v->lock);
-	v->stirred = true;
-	cond_broadcast(&v->cond);
-	mutex_unlock(&v->lock);
-}
-
 /* ---- told by operations ---- */
 
 /* A file's use is one of its directory, too. */
@@ -167,7 +159,7 @@ void ahead_used(struct vfs *v, const struct meta_inode *i, enum use use)
 	stirs = s && used(v, s, i, use);
 	mutex_unlock(&a->lock);
 	if (stirs)
-		stir(v);
+		vfs_stir(v);
 }
 
 /* ---- files ---- */
@@ -270,7 +262,7 @@ void ahead_landed(struct vfs *v, const struct landing *l)
 	}
 	mutex_unlock(&a->lock);
 	if (l->ahead)
-		stir(v);
+		vfs_stir(v);
 }
 
 /* ---- the worker: asking ---- */
@@ -393,6 +385,7 @@ static bool ask_next(struct vfs *v)
 	struct spot *s;
 	uint64_t ino;
 	bool road, known;
+	int r;
 
 	mutex_lock(&a->lock);
 	ino = next_to_ask(v, &road);
@@ -407,9 +400,11 @@ static bool ask_next(struct vfs *v)
 	mutex_unlock(&a->lock);
 	if (need == NEED_NOTHING)
 		return true;
-	if (flight_start(v, need == NEED_LIST ? ASK_LIST : ASK_ATTR, &f.i) < 0)
+	r = flight_start(v, need == NEED_LIST ? ASK_LIST : ASK_ATTR, &f.i,
+			 FOR_AHEAD);
+	if (r < 0)
 		not_asked(v, ino);
-	else
+	else if (r == 0)
 		stats_add(&v->stats->ahead_asked, 1);
 	return true;
 }

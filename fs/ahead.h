@@ -31,6 +31,9 @@ bool ahead_lists(struct vfs *v, const struct meta_inode *file,
  * their attributes, so that we see whether it wants them? */
 bool ahead_withholds(struct vfs *v, uint64_t dir, uint64_t after);
 
+/* What was known is in doubt (tour.c): all that is kept here, too. */
+void ahead_forget(struct vfs *v);
+
 /* ---- told by flight.c ---- */
 
 /* A flight is over. */
@@ -39,7 +42,7 @@ struct landing {
 	enum question q;
 	int status;
 	uint64_t stamp; /* from before it was sent; 0: it was not */
-	bool ahead;     /* of flight_start() */
+	bool ahead;     /* it was ours, too */
 };
 void ahead_landed(struct vfs *v, const struct landing *l);
 

@@ -113,6 +113,16 @@ struct spot *spot_get(struct vfs *v, uint64_t ino)
 	return s;
 }
 
+void ahead_forget(struct vfs *v)
+{
+	struct ahead *a = v->ahead;
+
+	mutex_lock(&a->lock);
+	while (a->n > 0)
+		spot_drop(v, TAILQ_FIRST(&a->ages));
+	mutex_unlock(&a->lock);
+}
+
 /* ---- the road ---- */
 
 void road_leave(struct ahead *a, struct spot *s)

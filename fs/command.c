@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/signalfd.h>
 
 #include "../cache/msg.h"
 #include "mountinfo.h"
@@ -132,4 +133,39 @@ const struct mountinfo_entry *command_find_mount(const struct mountinfo *m,
 	msg_error("%s is not mounted by nfsrootfs%s%s", path,
 		  r < 0 ? ": " : "", r < 0 ? msg_strerror(r) : "");
 	return NULL;
+}
+
+/* ---- signals ---- */
+
+/* Those that the caller ignores (nohup, a background job) stay ignored. */
+int command_take_signals(sigset_t *ret_old)
+{
+	static const int ending[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction was;
+	sigset_t set;
+	int fd;
+
+	(void)sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_LEN(ending); i++)
+		if (sigaction(ending[i], NULL, &was) == 0 &&
+		    was.sa_handler != SIG_IGN)
+			(void)sigaddset(&set, ending[i]);
+	(void)sigprocmask(SIG_BLOCK, &set, ret_old);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0) {
+		fd = -errno;
+		(void)sigprocmask(SIG_SETMASK, ret_old, NULL);
+	}
+	return fd;
+}
+
+/* What was taken shall not end us when it is unblocked. */
+void command_give_signals_back(int fd, const sigset_t *old)
+{
+	struct signalfd_siginfo info;
+
+	while (read(fd, &info, sizeof(info)) > 0)
+		;
+	(void)close(fd);
+	(void)sigprocmask(SIG_SETMASK, old, NULL);
 }

@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include <signal.h>
+
 #include "config.h"
 #include "exitcode.h"
 
@@ -16,6 +18,8 @@ enum exitcode command_probe(int argc, char **argv);
 enum exitcode command_sync(int argc, char **argv);
 enum exitcode command_conflicts(int argc, char **argv);
 enum exitcode command_cache(int argc, char **argv);
+enum exitcode command_warm(int argc, char **argv);
+enum exitcode command_refresh(int argc, char **argv);
 
 /* ---- what several of them need ---- */
 
@@ -49,3 +53,8 @@ enum exitcode command_mounts(struct mountinfo *ret);
  * a message. */
 const struct mountinfo_entry *command_find_mount(const struct mountinfo *m,
 						 const char *path, bool within);
+
+/* From now on SIGINT, SIGTERM and SIGHUP are read from the descriptor that is
+ * returned; -errno: nothing has changed. */
+int command_take_signals(sigset_t *ret_old);
+void command_give_signals_back(int fd, const sigset_t *old);

@@ -9,12 +9,11 @@
 
 #include <inttypes.h>
 #include <poll.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/signalfd.h>
 
 #include "../cache/msg.h"
 #include "../cache/sync.h"
+#include "command.h"
 #include "control.h"
 #include "handover.h"
 
@@ -274,45 +273,16 @@ static int loop(struct drain *d, int signal_fd)
 	return r;
 }
 
-/* Those that the caller ignores (nohup, a background job) stay ignored. */
-static int take_signals(sigset_t *ret_old)
-{
-	static const int ending[] = { SIGINT, SIGTERM, SIGHUP };
-	struct sigaction was;
-	sigset_t set;
-
-	(void)sigemptyset(&set);
-	for (size_t i = 0; i < ARRAY_LEN(ending); i++)
-		if (sigaction(ending[i], NULL, &was) == 0 &&
-		    was.sa_handler != SIG_IGN)
-			(void)sigaddset(&set, ending[i]);
-	(void)sigprocmask(SIG_BLOCK, &set, ret_old);
-	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
-/* What was taken shall not end us when it is unblocked. */
-static void give_signals_back(int fd, const sigset_t *old)
-{
-	struct signalfd_siginfo info;
-
-	while (read(fd, &info, sizeof(info)) > 0)
-		;
-	(void)close(fd);
-	(void)sigprocmask(SIG_SETMASK, old, NULL);
-}
-
 int drain_wait(const struct mountinfo_entry *mount,
 	       const struct drain_options *o, struct drain_state *ret)
 {
 	struct drain d = { .where = mount->where, .o = o,
 			   .handover = HANDOVER_INIT, .start_ms = clock_ms() };
 	sigset_t old;
-	int r, fd = take_signals(&old);
+	int r, fd = command_take_signals(&old);
 
-	if (fd < 0) {
-		(void)sigprocmask(SIG_SETMASK, &old, NULL);
-		return -errno;
-	}
+	if (fd < 0)
+		return fd;
 	d.meter.on = isatty(STDERR_FILENO);
 	d.meter.start_ms = d.start_ms;
 	r = handover_start(&d.handover, mount);
@@ -320,7 +290,7 @@ int drain_wait(const struct mountinfo_entry *mount,
 		r = loop(&d, fd);
 	handover_end(&d.handover);
 	meter_clear(&d.meter);
-	give_signals_back(fd, &old);
+	command_give_signals_back(fd, &old);
 	*ret = d.state;
 	return r;
 }

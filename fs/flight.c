@@ -24,6 +24,7 @@
 
 #include "ahead.h"
 #include "view.h"
+#include "tour.h"
 
 enum { WAIT_POLL_MS = 100 };
 
@@ -104,6 +105,7 @@ static void land(struct vfs *v, struct flight *f, int status)
 	struct landing l = { .ino = f->ino, .q = f->q, .status = status,
 			     .stamp = f->when.stamp ? f->stamp : 0 };
 	struct flight **p;
+	bool tour;
 
 	if (status < 0 && f->q == ASK_LIST)
 		listing_failed(v, f);
@@ -113,11 +115,14 @@ static void land(struct vfs *v, struct flight *f, int status)
 	*p = f->next;
 	f->landed = true;
 	f->status = status;
-	l.ahead = f->ahead;
+	l.ahead = f->owners & FOR_AHEAD;
+	tour = f->owners & FOR_TOUR;
 	cond_broadcast(&f->cond);
 	unref_flight(f);
 	mutex_unlock(&v->lock);
 	ahead_landed(v, &l);
+	if (tour)
+		tours_landed(v, l.ino, status);
 }
 
 /* A reply, or a flight whose last waiter has left it. */
@@ -358,19 +363,25 @@ int flight_wait(struct vfs *v, const struct caller *c, enum question q,
 	return r;
 }
 
-int flight_start(struct vfs *v, enum question q, const struct meta_inode *i)
+int flight_start(struct vfs *v, enum question q, const struct meta_inode *i,
+		 enum owner owner)
 {
 	struct flight *f;
+	bool joined;
 	int r;
 
 	mutex_lock(&v->lock);
-	f = find(v, q, i->ino) ? NULL : new_flight(v, q, i);
+	f = find(v, q, i->ino);
+	joined = f;
+	if (!f)
+		f = new_flight(v, q, i);
 	if (f)
-		f->ahead = true;
-	r = f ? 0 : find(v, q, i->ino) ? -EALREADY : -ENOMEM;
+		f->owners |= owner;
 	mutex_unlock(&v->lock);
-	if (r < 0)
-		return r;
+	if (!f)
+		return -ENOMEM;
+	if (joined)
+		return 1;
 	r = send(v, f);
 	if (r < 0)
 		land(v, f, r);

@@ -31,9 +31,13 @@ int flight_wait(struct vfs *v, const struct caller *c, enum question q,
 		const struct meta_inode *i, uint64_t need, uint64_t since,
 		bool patient);
 
-/* Ask about *@i without waiting: ahead_landed() is told of the end.
- * -EALREADY: the same is under way, for somebody else. */
-int flight_start(struct vfs *v, enum question q, const struct meta_inode *i);
+/* Who is told of the end of what nobody waits for. */
+enum owner { FOR_AHEAD = 1, FOR_TOUR = 2 }; /* ahead_landed(), tours_landed() */
+
+/* Ask about *@i without waiting, or have @owner told of the end of who does: then
+ * it returns 1, else 0 or -errno. The end may come before it returns. */
+int flight_start(struct vfs *v, enum question q, const struct meta_inode *i,
+		 enum owner owner);
 
 /* The worker's share: moves one flight on that has a reply which nobody waits
  * for. False: there is none. vfs.lock is not held. */
@@ -55,7 +59,7 @@ struct flight {
 	unsigned refs, waiters;
 	bool arrived; /* .call has come back, and nobody has taken it */
 	bool queued;  /* in vfs.replies */
-	bool ahead;   /* ahead_landed() wants to know */
+	unsigned owners; /* enum owner */
 	bool first;   /* the first reply has been taken */
 	bool landed;
 	int status;

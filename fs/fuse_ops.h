@@ -17,6 +17,7 @@ struct fuse_front {
 	struct fuse_session *session;
 	uint32_t connection; /* the kernel's number of it, in fusectl */
 	bool mounted;
+	bool expires;        /* the kernel knows FUSE_EXPIRE_ONLY */
 	bool init_replied;   /* only the first reply is looked at */
 	bool stopping;       /* atomic */
 };

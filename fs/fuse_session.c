@@ -38,8 +38,9 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 				FUSE_CAP_READDIRPLUS | FUSE_CAP_CACHE_SYMLINKS |
 				FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
 				FUSE_CAP_SPLICE_READ;
+	struct fuse_front *f = userdata;
 
-	(void)userdata;
+	f->expires = conn->capable & FUSE_CAP_EXPIRE_ONLY;
 	conn->want = conn->capable & wanted;
 	conn->max_write = LIMIT_IO_BYTES;
 	conn->max_readahead = LIMIT_IO_BYTES;
@@ -72,6 +73,41 @@ static ssize_t hook_read(int fd, void *buf, size_t len, void *userdata)
 {
 	(void)userdata;
 	return read(fd, buf, len);
+}
+
+/* ---- telling the kernel ---- */
+
+static void tell_attr(void *arg, uint64_t ino)
+{
+	struct fuse_front *f = arg;
+
+	(void)fuse_lowlevel_notify_inval_inode(f->session, ino, -1, 0);
+}
+
+/* As libfuse does, whose function for it takes other arguments in every second
+ * version. A kernel that does not know the flag would take the name away, and
+ * with it what is mounted there: it is told nothing, and asks when the time of
+ * the name is over. */
+static void tell_name(void *arg, uint64_t dir, const char *name)
+{
+	struct fuse_front *f = arg;
+	struct {
+		uint64_t parent;
+		uint32_t namelen, flags;
+	} what = { .parent = dir, .namelen = (uint32_t)strlen(name),
+		   .flags = 1 /* FUSE_EXPIRE_ONLY */ };
+	struct fuse_out_header h = {
+		.len = (uint32_t)(sizeof(h) + sizeof(what)) + what.namelen + 1,
+		.error = FUSE_NOTIFY_INVAL_ENTRY,
+	};
+	struct iovec iov[] = { { &h, sizeof(h) },
+			       { &what, sizeof(what) },
+			       { (char *)(uintptr_t)name, what.namelen + 1 } };
+
+	if (f->expires &&
+	    writev(fuse_session_fd(f->session), iov, ARRAY_LEN(iov)) < 0 &&
+	    errno != ENOENT)
+		msg_debug("fuse", "expire %s: %s", name, msg_strerror(errno));
 }
 
 /* ---- mounting ---- */
@@ -190,6 +226,8 @@ int fuse_front_open(const struct config *config, struct vfs *v,
 		return r;
 	}
 	set_readahead(f);
+	vfs_set_kernel(v, &(struct vfs_kernel){ .attr = tell_attr,
+						.name = tell_name, .arg = f });
 	*ret = f;
 	return 0;
 }
@@ -256,6 +294,7 @@ void fuse_front_close(struct fuse_front *f)
 {
 	if (!f)
 		return;
+	vfs_set_kernel(f->vfs, NULL);
 	/* After the loop has ended nobody answers: detach without asking. */
 	if (f->session)
 		fuse_session_destroy(f->session);

@@ -18,6 +18,8 @@ static const char help[] =
 	"       nfsrootfs umount MOUNTPOINT [--now|-l|-f]\n"
 	"       nfsrootfs sync MOUNTPOINT|PATH... [--json]\n"
 	"       nfsrootfs status [MOUNTPOINT] [--json]\n"
+	"       nfsrootfs warm MOUNTPOINT [PATH...] [--meta] [--json]\n"
+	"       nfsrootfs refresh MOUNTPOINT [PATH...] [--json]\n"
 	"       nfsrootfs conflicts MOUNTPOINT [--json]\n"
 	"       nfsrootfs conflicts MOUNTPOINT --keep ours|theirs|both "
 	"ID...|all\n"
@@ -39,6 +41,8 @@ static const char help[] =
 	"  sync     returns when the server has all that was done before\n"
 	"  status   what is mounted from where, what is still to be sent, and\n"
 	"           what it did so far\n"
+	"  warm     get to know all names and attributes there now\n"
+	"  refresh  ask the server again for what is known there, at its next use\n"
 	"  conflicts  what the server refuses, and what was changed here and\n"
 	"           there; or (--keep) what shall become of it\n"
 	"  discard  remove what the tmp areas of an export hold on this machine,\n"
@@ -206,7 +210,8 @@ static const struct {
 	{ "status", command_status },	{ "discard", command_discard },
 	{ "probe", command_probe },	{ "sync", command_sync },
 	{ "conflicts", command_conflicts }, { "cache", command_cache },
-	{ "help", command_help },
+	{ "warm", command_warm },
+	{ "refresh", command_refresh },	{ "help", command_help },
 	{ "--help", command_help },	{ "-h", command_help },
 	{ "--version", command_version },
 };

@@ -10,6 +10,7 @@
 
 #include "drain.h"
 #include "json.h"
+#include "tour_answer.h"
 
 struct view {
 	const struct status_source *s;
@@ -402,8 +403,11 @@ int status_answer(void *arg, const char *request, FILE *out)
 	if (strncmp(request, "contents ", 9) == 0)
 		return contents_answer(s->contents, request, out);
 	if (strcmp(request, "status text") != 0 &&
-	    strcmp(request, "status json") != 0)
-		return drain_answer(arg, request, out);
+	    strcmp(request, "status json") != 0) {
+		int r = drain_answer(arg, request, out);
+
+		return r == -EINVAL ? tour_answer(arg, request, out) : r;
+	}
 	look(arg, &v);
 	if (strcmp(request, "status json") == 0)
 		write_json(&v, out);

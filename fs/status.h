@@ -27,5 +27,5 @@ struct status_source {
 };
 
 /* A control_answer_fn; @arg is a struct status_source. Requests: "status text",
- * "status json", and those of contents.h and drain.h. */
+ * "status json", and those of contents.h, drain.h and tour_answer.h. */
 int status_answer(void *arg, const char *request, FILE *out);

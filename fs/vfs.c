@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* vfs.c: opens and closes the filesystem, keeps the sequence of changes, counts
  * the calls that nobody waits for, and owns the one worker thread, which moves
- * on the flights that nobody waits for (flight.c), asks ahead (ahead.c), and at
- * the end sees to it that there is one.
+ * on the flights that nobody waits for (flight.c), asks ahead (ahead.c), makes the
+ * tours that commands ask for (tour.c), and at the end sees to it that there is
+ * one.
  */
 #include "ahead.h"
 #include "fetch.h"
 #include "flight.h"
 #include "view.h"
+#include "tour.h"
 
 #include <assert.h>
 
@@ -90,6 +92,14 @@ void vfs_submitted(struct vfs *v)
 	mutex_unlock(&v->lock);
 }
 
+void vfs_stir(struct vfs *v)
+{
+	mutex_lock(&v->lock);
+	v->stirred = true;
+	cond_broadcast(&v->cond);
+	mutex_unlock(&v->lock);
+}
+
 void vfs_settle(struct vfs *v)
 {
 	mutex_lock(&v->lock);
@@ -104,6 +114,39 @@ void vfs_wait_submitted(struct vfs *v)
 	mutex_lock(&v->lock);
 	while (v->in_flight > 0)
 		cond_wait(&v->cond, &v->lock);
+	mutex_unlock(&v->lock);
+}
+
+/* ---- the kernel's caches ---- */
+
+void vfs_set_kernel(struct vfs *v, const struct vfs_kernel *k)
+{
+	mutex_lock(&v->lock);
+	v->kernel = k ? *k : (struct vfs_kernel){ 0 };
+	while (!k && v->telling > 0)
+		cond_wait(&v->cond, &v->lock);
+	mutex_unlock(&v->lock);
+}
+
+void vfs_tell_kernel(struct vfs *v, uint64_t ino, uint64_t dir,
+		     const char *name)
+{
+	struct vfs_kernel k;
+
+	if (!nodes_known(v->nodes, ino))
+		return;
+	mutex_lock(&v->lock);
+	k = v->kernel;
+	v->telling += k.arg != NULL;
+	mutex_unlock(&v->lock);
+	if (!k.arg)
+		return;
+	k.attr(k.arg, ino);
+	if (name)
+		k.name(k.arg, dir, name);
+	mutex_lock(&v->lock);
+	v->telling--;
+	cond_broadcast(&v->cond);
 	mutex_unlock(&v->lock);
 }
 
@@ -253,8 +296,11 @@ static void *worker_main(void *arg)
 		v->stirred = false;
 		mutex_unlock(&v->lock);
 		(void)flights_work(v);
-		if (stirred)
-			due_ms = ahead_work(v);
+		if (stirred) {
+			uint64_t tours_ms = tours_work(v);
+
+			due_ms = MIN(ahead_work(v), tours_ms);
+		}
 		mutex_lock(&v->lock);
 	}
 	watch_closing(v);
@@ -267,6 +313,7 @@ static void vfs_free(struct vfs *v)
 	flights_free(v);
 	ahead_free(v->ahead);
 	fetch_close(v->fetch);
+	tours_free(v->tours);
 	for (unsigned k = 0; k < v->pins_n; k++)
 		free(v->pins[k].name);
 	nodes_free(v->nodes);
@@ -331,7 +378,7 @@ int vfs_open(const struct config *config, struct meta *meta,
 	v->remote = remote;
 	v->stats = stats;
 	v->session = meta_session_start(meta);
-	v->trust_from = meta_was_closed(meta) ? 0 : v->session;
+	v->trust_from = meta_was_closed(meta) ? STAMP_DOUBTED + 1 : v->session;
 	v->clock_lead_ns = INT64_MAX;
 	TAILQ_INIT(&v->replies);
 	mutex_init(&v->lock);
@@ -340,6 +387,8 @@ int vfs_open(const struct config *config, struct meta *meta,
 	r = nodes_new(&stats->nodes, &v->nodes);
 	if (r == 0)
 		r = ahead_new(&v->ahead);
+	if (r == 0)
+		r = tours_new(&v->tours);
 	if (r == 0)
 		r = start(v, root);
 	if (r == 0)

@@ -46,6 +46,16 @@ int vfs_open(const struct config *config, struct meta *meta,
  * What the log holds stays there. */
 void vfs_close(struct vfs *v);
 
+/* How the kernel is told that it is to ask again: for an inode's attributes; for
+ * a name, without taking away what is mounted on it or beneath. */
+struct vfs_kernel {
+	void (*attr)(void *arg, uint64_t ino);
+	void (*name)(void *arg, uint64_t dir, const char *name);
+	void *arg;
+};
+/* NULL: from now on it is told nothing; waits for who does. */
+void vfs_set_kernel(struct vfs *v, const struct vfs_kernel *k);
+
 /* Wait until nothing is under way that nobody waits for: what is asked ahead,
  * and what is sent in the background. Who counts calls does so after this. */
 void vfs_settle(struct vfs *v);

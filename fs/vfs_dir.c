@@ -290,7 +290,8 @@ static int take_last(struct vfs *v, struct flight *f,
 	d.flags &= ~(unsigned)META_RELIST;
 	if (spoilt)
 		d.flags |= META_RELIST;
-	if (call->has_dir_attr)
+	/* Doubted since the first page: this does not settle it. */
+	if (call->has_dir_attr && d.checked != STAMP_DOUBTED)
 		d.checked = MAX(d.checked, f->stamp);
 	r = meta_put(v->meta, &d);
 	if (r == 0 && !(f->renew && !spoilt))

@@ -35,6 +35,10 @@ enum { CHANGED_SLOTS = 4096, PINS_MAX = 256, HOLD_DIRS_MAX = 32,
 struct ahead;  /* what is in use, and about to be, ahead.c */
 struct fetch;  /* contents, fetch.h */
 struct flight; /* a question to the server under way, flight.c */
+struct tours;  /* walks that a command asked for, tour.c */
+
+/* Of an inode that is known, but not believed: older than any real stamp. */
+enum { STAMP_DOUBTED = 1 };
 struct times;  /* modification times not yet sent, times.c */
 
 struct pin {
@@ -64,6 +68,7 @@ struct vfs {
 	struct times *times;
 	struct ahead *ahead;
 	struct fetch *fetch;
+	struct tours *tours;
 	struct remote_fsinfo fsinfo;
 	struct remote_pathconf pathconf;
 	struct place places[LIMIT_POLICIES];
@@ -87,7 +92,7 @@ struct vfs {
 	struct cond cond;  /* the worker has work, a call ended, or closing */
 	struct flight *flights[FLIGHT_SLOTS]; /* hashed by inode */
 	TAILQ_HEAD(, flight) replies; /* for the worker */
-	bool stirred; /* ahead.c has work for the worker */
+	bool stirred; /* ahead.c or tour.c has work for the worker */
 	bool working; /* the worker has some */
 	struct pin pins[PINS_MAX];
 	unsigned pins_n;
@@ -98,6 +103,8 @@ struct vfs {
 	struct remote_fsstat fsstat;
 	uint64_t fsstat_ms;  /* clock_ms() of it, 0: never */
 	uint64_t fsstat_seq; /* vfs_sent() of it */
+	struct vfs_kernel kernel; /* .arg NULL: it cannot be told anything */
+	unsigned telling;         /* threads that do */
 
 	pthread_t worker; /* moves on what nobody waits for */
 };
@@ -199,6 +206,10 @@ int vfs_walk(struct vfs *v, const struct caller *c, uint64_t dir,
 	     const char *name, struct meta_inode *ret_dir,
 	     struct meta_inode *ret);
 
+/* In a bracket: a name of @i in the directory where it was last seen. */
+int vfs_name_in_parent(struct vfs *v, const struct meta_inode *i,
+		       char ret[NAME_BYTES_MAX + 1]);
+
 /* A LOOKUP of call->name in @d whose reply has the attributes, even of a server
  * that leaves them out. -ENOENT: absent. */
 int vfs_lookup_call(struct vfs *v, const struct caller *c,
@@ -263,6 +274,15 @@ void vfs_submit(struct vfs *v, struct remote_call *call, remote_done_fn *done,
 /* To be called first of all by every such @done's end. */
 void vfs_submitted(struct vfs *v);
 void vfs_wait_submitted(struct vfs *v);
+void vfs_stir(struct vfs *v); /* the worker has something to look for */
+
+/* ---- the kernel's caches (vfs.c) ---- */
+
+/* Should the kernel know @ino: it is to ask for its attributes again, and, with
+ * @name, for that name of it in @dir. May wait for the kernel, which may wait for
+ * an operation in @dir: not from inside one. */
+void vfs_tell_kernel(struct vfs *v, uint64_t ino, uint64_t dir,
+		     const char *name);
 
 /* ---- modification times (times.c) ---- */
 

@@ -18,6 +18,9 @@
 #include <dirent.h>
 
 static const double FOREVER_S = 30.0 * 86400;
+/* The kernel is not told of names that came to be: it would have to be told each
+ * that it found absent. So it asks again for those. */
+static const double ABSENT_S = 30;
 
 /* ---- trust ---- */
 
@@ -212,10 +215,22 @@ static int name_search_fn(void *arg, uint64_t offset, const char *name,
 	return 1;
 }
 
+int vfs_name_in_parent(struct vfs *v, const struct meta_inode *i,
+		       char ret[NAME_BYTES_MAX + 1])
+{
+	struct name_search s = { .ino = i->ino };
+	int r = meta_names(v->meta, i->parent, 0, name_search_fn, &s);
+
+	if (r != 1)
+		return r < 0 ? r : -ENOENT;
+	strcpy(ret, s.name);
+	return 0;
+}
+
 static int find_again(struct vfs *v, const struct caller *c,
 		      struct meta_inode *i)
 {
-	struct name_search s = { .ino = i->ino };
+	char name[NAME_BYTES_MAX + 1];
 	struct meta_inode d, found;
 	int r;
 
@@ -224,11 +239,11 @@ static int find_again(struct vfs *v, const struct caller *c,
 	meta_begin(v->meta);
 	r = meta_get(v->meta, i->parent, &d);
 	if (r == 0)
-		r = meta_names(v->meta, d.ino, 0, name_search_fn, &s);
+		r = vfs_name_in_parent(v, i, name);
 	meta_end(v->meta);
-	if (r != 1)
+	if (r < 0)
 		return -ESTALE;
-	r = ask_name(v, c, &d, s.name, &found);
+	r = ask_name(v, c, &d, name, &found);
 	if (r < 0)
 		return r;
 	if (found.ino == i->ino) { /* the same file by another handle */
@@ -399,7 +414,7 @@ int vfs_lookup(struct vfs *v, const struct caller *c, uint64_t dir,
 	if (r == -ENOENT) {
 		memset(ret, 0, sizeof(*ret));
 		meta_begin(v->meta);
-		ret->name_valid_s = trust_left(v, d.checked);
+		ret->name_valid_s = MIN(trust_left(v, d.checked), ABSENT_S);
 		meta_end(v->meta);
 		return 0;
 	}
