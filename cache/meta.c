@@ -20,7 +20,7 @@
 
 enum {
 	PUT_OPS = 5, /* the record; two index entries out, two in */
-	DROP_OPS = 3,
+	DROP_OPS = 4, /* and a symlink's target */
 };
 
 int meta_open(const char *dir, const char *server, struct meta **ret)
@@ -278,6 +278,10 @@ static int record_drop(struct meta *m, uint64_t ino) REQUIRES(m->lock)
 		return r == -ENOENT ? 0 : r;
 	meta_u64_put(key, ino);
 	r = meta_db_del(m, m->inodes, key, sizeof(key));
+	if (r == 0 && S_ISLNK(old.attr.mode))
+		r = meta_db_del(m, m->targets, key, sizeof(key));
+	if (r == -ENOENT) /* its target is not known */
+		r = 0;
 	return r < 0 ? r : index_update(m, &old, &none);
 }
 
@@ -331,6 +335,55 @@ void meta_dir_incomplete(struct meta *m, uint64_t dir)
 	/* Without room: rather no directory than one that misses a name. */
 	if (meta_put(m, &n) < 0)
 		(void)meta_inode_drop(m, dir);
+}
+
+/* ---- targets of symlinks ---- */
+
+int meta_target_get(struct meta *m, const struct meta_inode *i, char **ret)
+{
+	uint8_t key[INO_KEY_BYTES];
+	struct timespec mtime;
+	const char *target;
+	size_t len;
+	MDB_val v;
+	int r;
+
+	meta_bracket_check(m);
+	meta_u64_put(key, i->ino);
+	r = meta_db_get(m, m->targets, key, sizeof(key), &v);
+	if (r < 0)
+		return r;
+	if (meta_target_decode(&m->keys, i->ino, v.mv_data, v.mv_size, &mtime,
+			       &target, &len) < 0) {
+		m->damaged++;
+		return -ENOENT;
+	}
+	if (!timespec_equal(&mtime, &i->server_mtime))
+		return -ENOENT;
+	if (!ret)
+		return 0;
+	*ret = strndup(target, len);
+	return *ret ? 0 : -ENOMEM;
+}
+
+int meta_target_put(struct meta *m, const struct meta_inode *i,
+		    const char *target)
+{
+	uint8_t key[INO_KEY_BYTES], record[TARGET_RECORD_BYTES_MAX];
+	size_t len = strlen(target);
+	int r;
+
+	meta_bracket_check(m);
+	if (len == 0 || len > META_TARGET_MAX)
+		return -EINVAL;
+	r = meta_env_room(m, 1, NEED_GROW);
+	if (r < 0)
+		return r;
+	meta_u64_put(key, i->ino);
+	return meta_db_put(m, m->targets, key, sizeof(key), record,
+			   meta_target_encode(&m->keys, i->ino,
+					      &i->server_mtime, target, len,
+					      record));
 }
 
 /* ---- find ---- */

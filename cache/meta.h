@@ -20,7 +20,7 @@
 #include "attr.h"
 #include "sync.h"
 
-enum { META_ROOT = 1, META_COMMIT_MS = 1000 };
+enum { META_ROOT = 1, META_COMMIT_MS = 1000, META_TARGET_MAX = 4095 };
 
 struct meta; /* opaque */
 
@@ -113,6 +113,14 @@ void meta_skip_inos(struct meta *m, uint64_t bound);
  * -ENOENT when unknown. */
 int meta_find(struct meta *m, const struct handle *h, const struct attr *attr,
 	      struct meta_inode *ret);
+
+/* Where the symlink @i points to, as long as it is the version of
+ * i->server_mtime. Goes with its inode. *@ret is malloc'ed; NULL: only whether it
+ * is known. -ENOENT: it is not. */
+int meta_target_get(struct meta *m, const struct meta_inode *i, char **ret);
+/* -EINVAL when @target is empty or longer than META_TARGET_MAX. */
+int meta_target_put(struct meta *m, const struct meta_inode *i,
+		    const char *target);
 
 /* Names are at most NAME_BYTES_MAX bytes, never empty, ".", ".." or with '/'.
  * -ENOSPC of a change: nothing is known of @name, and @dir has a new epoch and is

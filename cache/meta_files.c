@@ -143,7 +143,7 @@ static int lmdb_open(struct meta *m, const char *path)
 		if (rc == 0)
 			rc = mdb_env_set_mapsize(m->env, bytes);
 		if (rc == 0)
-			rc = mdb_env_set_maxdbs(m->env, 4);
+			rc = mdb_env_set_maxdbs(m->env, 5);
 		if (rc == 0)
 			rc = mdb_env_open(m->env, path, flags, 0600);
 		if (rc == 0)
@@ -195,6 +195,7 @@ static int databases_open(struct meta *m) REQUIRES(m->lock)
 	} all[] = { { "inodes", &m->inodes },
 		    { "index", &m->index },
 		    { "names", &m->names },
+		    { "targets", &m->targets },
 		    { "info", &m->info_db } };
 
 	for (size_t i = 0; i < ARRAY_LEN(all); i++) {

@@ -83,7 +83,7 @@ struct meta {
 
 	/* Constant once open: */
 	MDB_env *env;
-	MDB_dbi inodes, index, names, info_db;
+	MDB_dbi inodes, index, names, targets, info_db;
 	int data_fd; /* LMDB's own */
 	int lock_fd;
 	size_t page_bytes;

@@ -412,6 +412,41 @@ int meta_inode_decode(const struct meta_keys *k, uint64_t ino, const void *data,
 	return 0;
 }
 
+/* ---- targets ---- */
+
+size_t meta_target_encode(const struct meta_keys *k, uint64_t ino,
+			  const struct timespec *mtime, const char *target,
+			  size_t len, uint8_t *out)
+{
+	static const struct timespec zero;
+	struct sip_key check = check_key(k, ino, 1);
+	uint8_t *p = put_time(out, mtime, &zero);
+
+	memcpy(p, target, len);
+	return put_check(&check, out, p + len);
+}
+
+int meta_target_decode(const struct meta_keys *k, uint64_t ino,
+		       const void *data, size_t len, struct timespec *ret_mtime,
+		       const char **ret, size_t *ret_len)
+{
+	static const struct timespec zero;
+	struct sip_key check = check_key(k, ino, 1);
+	struct timespec mtime;
+	struct in in;
+
+	if (in_open(&in, &check, data, len) < 0)
+		return -EBADMSG;
+	mtime = get_time(&in, &zero);
+	if (in.bad || in.p == in.end ||
+	    memchr(in.p, '\0', (size_t)(in.end - in.p)))
+		return -EBADMSG;
+	*ret_mtime = mtime;
+	*ret = (const char *)in.p;
+	*ret_len = (size_t)(in.end - in.p);
+	return 0;
+}
+
 /* ---- names ---- */
 
 size_t meta_name_encode(const struct meta_keys *k, uint64_t dir,

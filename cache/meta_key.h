@@ -14,6 +14,7 @@ enum {
 	NAME_RECORD_BYTES_MAX = 32,
 	INODE_RECORD_BYTES_MAX = 320,
 	INDEX_RECORD_BYTES_MAX = 10,
+	TARGET_RECORD_BYTES_MAX = META_TARGET_MAX + 32,
 	SERVER_BYTES_MAX = 4096 + 256 + 2,
 	INFO_RECORD_BYTES_MAX = SERVER_BYTES_MAX + 64,
 };
@@ -63,6 +64,15 @@ int meta_name_decode(const struct meta_keys *k, uint64_t dir, uint64_t offset,
 
 size_t meta_index_encode(uint64_t ino, uint8_t *out);
 int meta_index_decode(const void *data, size_t len, uint64_t *ret_ino);
+
+/* The target of symlink @ino, of the version of @mtime. It is not terminated, and
+ * points into the record. */
+size_t meta_target_encode(const struct meta_keys *k, uint64_t ino,
+			  const struct timespec *mtime, const char *target,
+			  size_t len, uint8_t *out);
+int meta_target_decode(const struct meta_keys *k, uint64_t ino,
+		       const void *data, size_t len, struct timespec *ret_mtime,
+		       const char **ret, size_t *ret_len);
 
 #define META_INFO_KEY "info" /* the only one of its database */
 

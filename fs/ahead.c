@@ -35,6 +35,9 @@
  * samples: it is given the names alone, and if it does not ask for more, the
  * habit ends.
  *
+ * Symlinks. When the targets of some are asked for one after another, those beside
+ * them, and in the directories on the road, are asked for, too.
+ *
  * Renewing. What was used within the last trust window, directory or file, is
  * asked for again when half of the trust is over, so that who uses it steadily
  * never waits for that; what is not used any more is forgotten after a window,
@@ -61,8 +64,7 @@ static bool is_on(const struct vfs *v)
 	return vfs_ac_ms(v) > 0;
 }
 
-/* How long something is in use after it was used. */
-static uint64_t in_use_ms(const struct vfs *v)
+uint64_t ahead_in_use_ms(const struct vfs *v)
 {
 	uint32_t ac = vfs_ac_ms(v);
 
@@ -133,7 +135,7 @@ static bool used(struct vfs *v, struct spot *s, const struct meta_inode *i,
 		used_on_road(v, s);
 		stirs = true;
 	}
-	if (use == USE_READ && now - s->scanned_ms >= in_use_ms(v) / 2) {
+	if (use == USE_READ && now - s->scanned_ms >= ahead_in_use_ms(v) / 2) {
 		spot_task(a, s, SCAN);
 		stirs = true;
 	}
@@ -201,7 +203,7 @@ bool ahead_lists(struct vfs *v, const struct meta_inode *file,
 	mutex_lock(&a->lock);
 	s = spot_find(a, file->parent);
 	yes = s && lists_for_files(a, s, ret_dir);
-	if (yes && clock_ms() - s->counted_ms >= in_use_ms(v)) {
+	if (yes && clock_ms() - s->counted_ms >= ahead_in_use_ms(v)) {
 		s->counted_ms = clock_ms();
 		a->wants_files = MIN(a->wants_files + 1,
 				     (unsigned)WANTS_FILES_MAX);
@@ -236,6 +238,38 @@ bool ahead_withholds(struct vfs *v, uint64_t dir, uint64_t after)
 	return yes;
 }
 
+/* ---- symlinks ---- */
+
+bool ahead_wants_links(struct vfs *v)
+{
+	struct ahead *a = v->ahead;
+
+	return a->wants_links >= WANTS_LINKS &&
+	       clock_ms() - a->links_ms < ahead_in_use_ms(v);
+}
+
+void ahead_missed_link(struct vfs *v, const struct meta_inode *link)
+{
+	struct ahead *a = v->ahead;
+	struct spot *dir;
+	bool wants;
+
+	if (!is_on(v))
+		return;
+	mutex_lock(&a->lock);
+	if (clock_ms() - a->links_ms >= ahead_in_use_ms(v))
+		a->wants_links = 0;
+	a->wants_links++;
+	a->links_ms = clock_ms();
+	wants = ahead_wants_links(v);
+	dir = wants ? spot_get(v, link->parent) : NULL;
+	if (dir) /* those beside it, then */
+		spot_task(a, dir, SCAN);
+	mutex_unlock(&a->lock);
+	if (wants)
+		vfs_stir(v);
+}
+
 /* ---- told by flight.c ---- */
 
 void ahead_landed(struct vfs *v, const struct landing *l)
@@ -247,7 +281,7 @@ void ahead_landed(struct vfs *v, const struct landing *l)
 	if (l->ahead)
 		a->calls--;
 	s = spot_find(a, l->ino);
-	if (s && l->status == 0 && l->stamp) {
+	if (s && l->status == 0 && l->stamp && l->q != ASK_LINK) {
 		s->checked = MAX(s->checked, l->stamp);
 		if (l->q == ASK_LIST)
 			s->listed = MAX(s->listed, l->stamp);
@@ -267,11 +301,12 @@ void ahead_landed(struct vfs *v, const struct landing *l)
 
 /* ---- the worker: asking ---- */
 
-enum need { NEED_NOTHING, NEED_ATTR, NEED_LIST };
+enum need { NEED_NOTHING, NEED_ATTR, NEED_LINK, NEED_LIST };
 
 /* What the cache knows of a spot. */
 struct found {
 	struct meta_inode i, dir; /* of a file its directory, if known */
+	bool target; /* of a symlink, its target */
 };
 
 /* Of a spot on the road. */
@@ -313,7 +348,7 @@ static uint64_t next_to_ask(struct vfs *v, bool *ret_road)
 	REQUIRES(v->ahead->lock)
 {
 	struct ahead *a = v->ahead;
-	struct spot *s = TAILQ_FIRST(&a->renewals);
+	struct spot *s = TAILQ_FIRST(&a->questions);
 
 	*ret_road = !s;
 	if (a->calls >= CALLS_MAX)
@@ -341,10 +376,12 @@ static enum need prepare(struct vfs *v, struct spot *s, bool road,
 		if (f && !need)
 			spot_task(a, s, SCAN);
 	} else {
-		if (s->task != RENEW)
-			return NEED_NOTHING;
-		need = f ? need_renewal(v, s, f) : NEED_NOTHING;
-		spot_task(a, s, NOTHING);
+		need = !f ? NEED_NOTHING :
+		       s->task == RENEW ? need_renewal(v, s, f) :
+		       s->task == LINK && !f->target ? NEED_LINK :
+						       NEED_NOTHING;
+		if (s->task != SCAN)
+			spot_task(a, s, NOTHING);
 	}
 	a->calls += need != NEED_NOTHING;
 	return need;
@@ -373,6 +410,8 @@ static bool find_spot(struct vfs *v, uint64_t ino, struct found *ret)
 		ret->i.handle.len > 0 && !(ret->i.flags & META_REMOVED);
 	if (known && !S_ISDIR(ret->i.attr.mode))
 		(void)meta_get(v->meta, ret->i.parent, &ret->dir);
+	ret->target = known && (!S_ISLNK(ret->i.attr.mode) ||
+				meta_target_get(v->meta, &ret->i, NULL) == 0);
 	meta_end(v->meta);
 	return known;
 }
@@ -400,8 +439,9 @@ static bool ask_next(struct vfs *v)
 	mutex_unlock(&a->lock);
 	if (need == NEED_NOTHING)
 		return true;
-	r = flight_start(v, need == NEED_LIST ? ASK_LIST : ASK_ATTR, &f.i,
-			 FOR_AHEAD);
+	r = flight_start(v, need == NEED_LIST ? ASK_LIST :
+			    need == NEED_LINK ? ASK_LINK : ASK_ATTR,
+			 &f.i, FOR_AHEAD);
 	if (r < 0)
 		not_asked(v, ino);
 	else if (r == 0)
@@ -415,7 +455,7 @@ static void look_at(struct vfs *v, struct spot *s, uint64_t now)
 	REQUIRES(v->ahead->lock)
 {
 	struct ahead *a = v->ahead;
-	uint64_t limit = in_use_ms(v);
+	uint64_t limit = ahead_in_use_ms(v);
 
 	if ((s->road == READY || s->road == WANT) && now - s->road_ms > limit) {
 		if (s->road == READY)
@@ -446,7 +486,7 @@ static uint64_t pass(struct vfs *v)
 			older = TAILQ_PREV(s, spots, age);
 			look_at(v, s, now);
 		}
-		a->pass_ms = now + MAX(in_use_ms(v) / PASSES, (uint64_t)1);
+		a->pass_ms = now + MAX(ahead_in_use_ms(v) / PASSES, (uint64_t)1);
 	}
 	/* 0: there is nothing to look at; the next use begins anew. */
 	if (a->n == 0)

@@ -31,6 +31,9 @@ bool ahead_lists(struct vfs *v, const struct meta_inode *file,
  * their attributes, so that we see whether it wants them? */
 bool ahead_withholds(struct vfs *v, uint64_t dir, uint64_t after);
 
+/* The target of a symlink was not known. */
+void ahead_missed_link(struct vfs *v, const struct meta_inode *link);
+
 /* What was known is in doubt (tour.c): all that is kept here, too. */
 void ahead_forget(struct vfs *v);
 

@@ -13,6 +13,7 @@ enum {
 	WINDOW_MIN = 32, WINDOW_MAX = 4096,
 	CALLS_MAX = 128, /* in flight */
 	WANTS_FILES = 2, /* the habit: from so many directories on */
+	WANTS_LINKS = 2, /* and from so many missed targets on */
 	/* With ac=forever, how long something counts as in use. */
 	IN_USE_MS = 30 * 1000,
 };
@@ -20,7 +21,7 @@ enum {
 /* Where a directory is on the road; see ahead.c. */
 enum road { OFF, WANT, ASKED, READY };
 /* What the worker is to do with it. */
-enum task { NOTHING, SCAN, RENEW };
+enum task { NOTHING, SCAN, RENEW, LINK };
 
 /* A directory or file that is in use, or on the road. */
 struct spot {
@@ -28,7 +29,7 @@ struct spot {
 	struct spot *next;         /* in its slot */
 	TAILQ_ENTRY(spot) age;     /* in ages */
 	TAILQ_ENTRY(spot) way;     /* in road, unless OFF */
-	TAILQ_ENTRY(spot) job;     /* in scans or renewals, by task */
+	TAILQ_ENTRY(spot) job;     /* in scans (SCAN) or questions */
 	uint64_t used_ms;          /* last; 0: not yet */
 	uint64_t road_ms;          /* on the road since */
 	uint64_t scanned_ms;       /* its children were put on the road */
@@ -51,12 +52,14 @@ struct ahead {
 	unsigned n;
 	struct spots ages; /* all, the one touched last at the head */
 	struct spots road; /* the one needed next at the head */
-	struct spots scans, renewals;
+	struct spots scans, questions;
 	unsigned road_n, asked, ready; /* of the road, by state */
 	unsigned window;
 	unsigned calls;       /* flights of ours under way */
 	unsigned wants_files; /* how sure it is that files' attributes are wanted:
 			       * by directories, less samples that prove otherwise */
+	unsigned wants_links; /* targets that were missed since links_ms */
+	uint64_t links_ms;    /* the last one of them */
 	unsigned reads;       /* since the last sample */
 	uint64_t sample;      /* the last one's inode, until it has spoken */
 	uint64_t pass_ms;     /* when all spots are looked at next */
@@ -86,6 +89,10 @@ void road_turn(struct ahead *a, const struct spot *s) REQUIRES(a->lock);
 struct spot *road_next(struct vfs *v) REQUIRES(v->ahead->lock);
 /* Was not used: it leaves. */
 void road_waste(struct vfs *v, struct spot *s) REQUIRES(v->ahead->lock);
+
+/* How long something is in use after it was used, ms. */
+uint64_t ahead_in_use_ms(const struct vfs *v);
+bool ahead_wants_links(struct vfs *v) REQUIRES(v->ahead->lock);
 
 /* ---- ahead_scan.c ---- */
 

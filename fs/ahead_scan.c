@@ -12,9 +12,10 @@ enum { SCAN_NAMES = 512, SCAN_DIRS = 64 }; /* in one bracket */
 struct scan {
 	struct vfs *v;
 	bool files;     /* directories that are trusted, too */
+	bool links;     /* and symlinks */
 	uint64_t after; /* where it goes on */
-	uint64_t dirs[SCAN_DIRS];
-	unsigned n, seen;
+	uint64_t dirs[SCAN_DIRS], targets[SCAN_DIRS];
+	unsigned n, targets_n, seen;
 };
 
 static int scan_name(void *arg, uint64_t offset, const char *name,
@@ -24,10 +25,17 @@ static int scan_name(void *arg, uint64_t offset, const char *name,
 	struct meta_inode i;
 
 	(void)name;
-	if (s->n == SCAN_DIRS || s->seen == SCAN_NAMES)
+	if (s->n == SCAN_DIRS || s->targets_n == SCAN_DIRS ||
+	    s->seen == SCAN_NAMES)
 		return 1;
 	s->seen++;
 	s->after = offset;
+	if (s->links && n->type == DT_LNK && n->ino && !n->absent) {
+		if (meta_get(s->v->meta, n->ino, &i) == 0 && i.handle.len &&
+		    meta_target_get(s->v->meta, &i, NULL) == -ENOENT)
+			s->targets[s->targets_n++] = n->ino;
+		return 0;
+	}
 	if (n->absent || n->ino == 0 ||
 	    (n->type != DT_DIR && n->type != DT_UNKNOWN) ||
 	    meta_get(s->v->meta, n->ino, &i) < 0 || !S_ISDIR(i.attr.mode) ||
@@ -59,27 +67,34 @@ static void line_up(struct vfs *v, const struct scan *s, uint64_t *at)
 			break;
 		*at = child->ino;
 	}
+	for (unsigned k = 0; k < s->targets_n; k++) {
+		struct spot *link = spot_get(v, s->targets[k]);
+
+		if (link && link->task == NOTHING)
+			spot_task(a, link, LINK);
+	}
 	mutex_unlock(&a->lock);
 }
 
 /* The children of @ino that are to be asked for, onto the road behind it, or,
  * when it is not on it, at the head. */
-static void scan(struct vfs *v, uint64_t ino, bool files)
+static void scan(struct vfs *v, uint64_t ino, bool files, bool links)
 {
-	struct scan s = { .v = v, .files = files };
+	struct scan s = { .v = v, .files = files, .links = links };
 	struct meta_inode d;
 	uint64_t at = ino;
 	int r;
 
 	do {
-		s.n = s.seen = 0;
+		s.n = s.targets_n = s.seen = 0;
 		meta_begin(v->meta);
 		r = meta_get(v->meta, ino, &d);
 		/* Two links: its own; none is a child's. */
-		if (r == 0 && d.flags & META_COMPLETE && d.attr.nlink != 2)
+		if (r == 0 && d.flags & META_COMPLETE &&
+		    (d.attr.nlink != 2 || links))
 			r = meta_names(v->meta, ino, s.after, scan_name, &s);
 		meta_end(v->meta);
-		if (s.n > 0)
+		if (s.n > 0 || s.targets_n > 0)
 			line_up(v, &s, &at);
 	} while (r == 1);
 }
@@ -90,7 +105,7 @@ bool ahead_scan(struct vfs *v)
 	struct meta_inode d;
 	struct spot *s;
 	uint64_t ino;
-	bool files, known;
+	bool files, links, known;
 
 	mutex_lock(&a->lock);
 	s = TAILQ_FIRST(&a->scans);
@@ -102,6 +117,7 @@ bool ahead_scan(struct vfs *v)
 	s->scanned_ms = clock_ms();
 	ino = s->ino;
 	files = a->wants_files >= WANTS_FILES;
+	links = ahead_wants_links(v);
 	mutex_unlock(&a->lock);
 
 	meta_begin(v->meta);
@@ -122,6 +138,6 @@ bool ahead_scan(struct vfs *v)
 	}
 	mutex_unlock(&a->lock);
 	if (known)
-		scan(v, ino, files);
+		scan(v, ino, files, links);
 	return true;
 }

@@ -26,7 +26,7 @@ int ahead_new(struct ahead **ret)
 	TAILQ_INIT(&a->ages);
 	TAILQ_INIT(&a->road);
 	TAILQ_INIT(&a->scans);
-	TAILQ_INIT(&a->renewals);
+	TAILQ_INIT(&a->questions);
 	a->window = WINDOW_MIN;
 	*ret = a;
 	return 0;
@@ -63,11 +63,11 @@ void spot_task(struct ahead *a, struct spot *s, enum task task)
 	if (s->task == task)
 		return;
 	if (s->task != NOTHING)
-		TAILQ_REMOVE(s->task == SCAN ? &a->scans : &a->renewals, s,
+		TAILQ_REMOVE(s->task == SCAN ? &a->scans : &a->questions, s,
 			     job);
 	s->task = task;
 	if (task != NOTHING)
-		TAILQ_INSERT_TAIL(task == SCAN ? &a->scans : &a->renewals, s,
+		TAILQ_INSERT_TAIL(task == SCAN ? &a->scans : &a->questions, s,
 				  job);
 }
 

@@ -68,8 +68,9 @@ static struct flight *new_flight(struct vfs *v, enum question q,
 	cond_init(&f->cond);
 	f->next = *slot;
 	*slot = f;
-	stats_add(q == ASK_LIST ? &v->stats->listings :
-				  &v->stats->revalidations, 1);
+	if (q != ASK_LINK)
+		stats_add(q == ASK_LIST ? &v->stats->listings :
+					  &v->stats->revalidations, 1);
 	return f;
 }
 
@@ -159,7 +160,9 @@ static int send(struct vfs *v, struct flight *f)
 	if (f->q == ASK_LIST)
 		r = listing_prepare(v, f);
 	else
-		f->call = remote_call_new(REMOTE_GETATTR, &f->fh, NULL);
+		f->call = remote_call_new(f->q == ASK_LINK ? REMOTE_READLINK :
+							     REMOTE_GETATTR,
+					  &f->fh, NULL);
 	if (r < 0 || !f->call)
 		return r < 0 ? r : -ENOMEM;
 	f->when = vfs_moment(v);
@@ -192,12 +195,39 @@ static int take_attr(struct vfs *v, const struct flight *f,
 	return r == -ENOENT ? -ESTALE : r;
 }
 
+static int take_link(struct vfs *v, const struct flight *f,
+		     const struct remote_call *call)
+{
+	struct meta_inode i;
+	int r = call->status;
+
+	if (r < 0)
+		return r;
+	meta_begin(v->meta);
+	r = meta_get(v->meta, f->ino, &i);
+	if (r == 0 && call->has_attr && S_ISLNK(call->attr.mode)) {
+		vfs_merge(v, &i, &call->attr, &f->when, false);
+		r = meta_put(v->meta, &i);
+	}
+	if (r == 0 && S_ISLNK(i.attr.mode))
+		r = meta_target_put(v->meta, &i, call->data);
+	meta_end(v->meta);
+	return r == -ENOENT ? -ESTALE : r;
+}
+
+static int take_reply(struct vfs *v, struct flight *f,
+		      const struct remote_call *call)
+{
+	return f->q == ASK_LIST ? listing_take(v, f, call) :
+	       f->q == ASK_LINK ? take_link(v, f, call) :
+				  take_attr(v, f, call);
+}
+
 /* ARRIVED, and taken by the caller. */
 static void move_on(struct vfs *v, struct flight *f)
 {
 	struct remote_call *call = STEAL_PTR(f->call);
-	int r = f->q == ASK_LIST ? listing_take(v, f, call) :
-				   take_attr(v, f, call);
+	int r = take_reply(v, f, call);
 
 	remote_call_unref(call);
 	if (r == -EINPROGRESS) {
@@ -278,9 +308,12 @@ static bool is_answered(struct vfs *v, enum question q, uint64_t ino,
 	bool yes;
 
 	meta_begin(v->meta);
-	yes = meta_get(v->meta, need ? need : ino, &i) == 0 &&
-	      vfs_trusts(v, i.checked, since) &&
-	      (need || q == ASK_ATTR || i.flags & META_COMPLETE);
+	yes = meta_get(v->meta, need ? need : ino, &i) == 0;
+	if (yes && q == ASK_LINK)
+		yes = meta_target_get(v->meta, &i, NULL) == 0;
+	else if (yes)
+		yes = vfs_trusts(v, i.checked, since) &&
+		      (need || q == ASK_ATTR || i.flags & META_COMPLETE);
 	meta_end(v->meta);
 	return yes;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* flight.h: questions to the server about one inode: its attributes (one
- * GETATTR), or, of a directory, its names with all their attributes
- * (READDIRPLUS, page by page). A question that is under way is a flight; who
+ * GETATTR); of a symlink, its target (READLINK); of a directory, its names with
+ * all their attributes (READDIRPLUS, page by page). A question that is under way is a flight; who
  * needs the same answer waits for it instead of asking again, or nobody does,
  * and then hundreds may be under way for the price of their memory.
  */
@@ -11,7 +11,7 @@
 
 #include "vfs_int.h"
 
-enum question { ASK_ATTR, ASK_LIST };
+enum question { ASK_ATTR, ASK_LINK, ASK_LIST };
 
 /* Ask about *@i, or join who does, and wait. Returns 0 when the answer is in the
  * cache; what it is worth for an operation that began at @since is for the

@@ -250,6 +250,14 @@ static void meet_file(struct part *p, const struct meta_inode *i)
 		p->stale = true;
 }
 
+/* Is it all that its attributes and names can tell? Not a symlink whose target
+ * is not known. */
+static bool is_told(struct vfs *v, const struct meta_inode *i)
+{
+	return !S_ISLNK(i->attr.mode) || i->handle.len == 0 ||
+	       meta_target_get(v->meta, i, NULL) == 0;
+}
+
 static int read_name(void *arg, uint64_t offset, const char *name,
 		     const struct meta_name *n)
 {
@@ -268,7 +276,7 @@ static int read_name(void *arg, uint64_t offset, const char *name,
 	if (p->t->kind == TOUR_REFRESH) {
 		p->found[p->n].name = strdup(name);
 		p->found[p->n++].ino = n->ino;
-	} else if (!S_ISDIR(i.attr.mode)) {
+	} else if (!S_ISDIR(i.attr.mode) && is_told(p->v, &i)) {
 		meet_file(p, &i);
 	} else if (!nodes_known(p->t->met, n->ino)) {
 		p->found[p->n].name = NULL;
@@ -288,6 +296,7 @@ static int read_part(struct vfs *v, struct part *p, struct meta_inode *ret)
 		r = meta_names(v->meta, p->at.ino, p->at.after, read_name, p);
 	else if (r == 0)
 		meet_file(p, ret);
+	p->stale |= r == 0 && !is_told(v, ret);
 	meta_end(v->meta);
 	return r;
 }
@@ -322,7 +331,8 @@ static void ask(struct vfs *v, struct tour *t, uint64_t ino)
 	t->asked[t->asked_n++] = ino;
 	mutex_unlock(&v->tours->lock);
 	if (r == 0)
-		r = flight_start(v, S_ISDIR(i.attr.mode) ? ASK_LIST : ASK_ATTR,
+		r = flight_start(v, S_ISDIR(i.attr.mode) ? ASK_LIST :
+				    S_ISLNK(i.attr.mode) ? ASK_LINK : ASK_ATTR,
 				 &i, FOR_TOUR);
 	if (r < 0)
 		tours_landed(v, ino, r);

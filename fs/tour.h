@@ -12,15 +12,15 @@
 #include "flight.h"
 
 enum tour_kind {
-	TOUR_META,    /* names and attributes: known and trusted */
+	TOUR_META,    /* names, attributes, symlinks' targets: known and trusted */
 	TOUR_REFRESH, /* nothing is trusted, nor by the kernel */
 };
 
 struct tour_progress {
 	bool over;
 	uint64_t dirs, entries; /* done so far */
-	uint64_t asked;  /* directories that the server was asked for */
-	uint64_t failed; /* those that could not be listed */
+	uint64_t asked;  /* directories and symlinks that the server was asked for */
+	uint64_t failed; /* those that it did not tell */
 	int error;       /* -errno of the first */
 };
 

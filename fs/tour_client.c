@@ -239,9 +239,8 @@ static enum exitcode judge(const struct trip *t, const struct sight *s, int r)
 	}
 	if (s->failed == 0)
 		return EXITCODE_OK;
-	msg_error("%s: %" PRIu64 " director%s could not be read: %s",
-		  t->mount->where, s->failed, s->failed == 1 ? "y" : "ies",
-		  msg_strerror(s->error));
+	msg_error("%s: %" PRIu64 " of the questions to the server failed: %s",
+		  t->mount->where, s->failed, msg_strerror(s->error));
 	return EXITCODE_FAILED;
 }
 

@@ -459,9 +459,48 @@ int vfs_getattr(struct vfs *v, const struct caller *c, uint64_t ino,
 	return 0;
 }
 
+/* The target, if the cache has it. What is kept under another version of the
+ * inode does not count. */
+static int known_target(struct vfs *v, uint64_t ino, struct meta_inode *i,
+			char **ret)
+{
+	int r;
+
+	meta_begin(v->meta);
+	r = meta_get(v->meta, ino, i);
+	if (r == 0)
+		r = meta_target_get(v->meta, i, ret);
+	meta_end(v->meta);
+	return r;
+}
+
 int vfs_readlink(struct vfs *v, const struct caller *c, uint64_t ino, char **ret)
 {
+	struct remote_call *call;
+	struct meta_inode i = { 0 };
+	int r;
+
 	if (v->wback && wback_readlink(v->wback, ino, ret) == 0)
 		return 0;
-	return fetch_readlink(v->fetch, c, ino, ret);
+	if (known_target(v, ino, &i, ret) == 0)
+		return 0;
+	if (i.handle.len) {
+		ahead_missed_link(v, &i);
+		r = flight_wait(v, c, ASK_LINK, &i, 0, 0, true);
+		if (r == -EINTR)
+			return r;
+		if (known_target(v, ino, &i, ret) == 0)
+			return 0;
+	}
+	/* Its handle has changed, or it cannot be kept. */
+	call = remote_call_new(REMOTE_READLINK, NULL, NULL);
+	if (!call)
+		return -ENOMEM;
+	r = vfs_run(v, c, ino, call);
+	if (r == 0) {
+		*ret = call->data;
+		call->data = NULL;
+	}
+	remote_call_unref(call);
+	return r;
 }

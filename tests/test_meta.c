@@ -525,7 +525,44 @@ static void test_forgets_a_directory(void **state)
 	meta_close(m);
 }
 
+static void test_targets_go_with_their_inode_and_version(void **state)
+{
+	struct meta *m = meta_test_open(*state);
+	struct meta_inode n = meta_test_inode(70, S_IFLNK);
+	char longest[META_TARGET_MAX + 2], *got;
+
+	memset(longest, 'x', sizeof(longest));
+	longest[META_TARGET_MAX + 1] = '\0';
+	meta_begin(m);
+	assert_int_equal(meta_put(m, &n), 0);
+	assert_int_equal(meta_target_get(m, &n, &got), -ENOENT);
+	assert_int_equal(meta_target_put(m, &n, ""), -EINVAL);
+	assert_int_equal(meta_target_put(m, &n, longest), -EINVAL);
+	assert_int_equal(meta_target_put(m, &n, "../usr/lib"), 0);
+	meta_end(m);
+	meta_close(m);
+
+	m = meta_test_open(*state);
+	meta_begin(m);
+	assert_int_equal(meta_target_get(m, &n, NULL), 0);
+	assert_int_equal(meta_target_get(m, &n, &got), 0);
+	assert_string_equal(got, "../usr/lib");
+	free(got);
+	n.server_mtime.tv_nsec--; /* another version */
+	assert_int_equal(meta_target_get(m, &n, &got), -ENOENT);
+	longest[META_TARGET_MAX] = '\0';
+	assert_int_equal(meta_target_put(m, &n, longest), 0);
+	assert_int_equal(meta_target_get(m, &n, &got), 0);
+	assert_string_equal(got, longest);
+	free(got);
+	assert_int_equal(meta_forget(m, n.ino), 0);
+	assert_int_equal(meta_target_get(m, &n, &got), -ENOENT);
+	meta_end(m);
+	meta_close(m);
+}
+
 RUN_TESTS(RUN_TEST_DIR(test_keeps_over_reopen),
+	  RUN_TEST_DIR(test_targets_go_with_their_inode_and_version),
 	  RUN_TEST_DIR(test_keeps_what_was_synced_over_a_crash),
 	  RUN_TEST_DIR(test_commits_by_itself),
 	  RUN_TEST_DIR(test_never_gives_a_number_twice),

@@ -189,6 +189,40 @@ static void test_index_round_trip(void **state)
 	}
 }
 
+static void test_targets_round_trip(void **state)
+{
+	struct meta_keys k = keys();
+	uint64_t rnd = run_seed();
+
+	for (int i = 0; i < 20000; i++) {
+		uint8_t b[TARGET_RECORD_BYTES_MAX + 1] = { 0 };
+		char target[META_TARGET_MAX + 1];
+		struct timespec in = any_time(&rnd), out;
+		size_t n = 1 + any(&rnd) % (i % 100 ? 60 : META_TARGET_MAX);
+		uint64_t ino = any(&rnd);
+		const char *got;
+		size_t got_n, len;
+
+		for (size_t j = 0; j < n; j++)
+			target[j] = (char)(1 + any(&rnd) % 255);
+		len = meta_target_encode(&k, ino, &in, target, n, b);
+		assert_in_range(len, n, TARGET_RECORD_BYTES_MAX);
+		assert_int_equal(meta_target_decode(&k, ino, b, len, &out,
+						    &got, &got_n), 0);
+		assert_true(timespec_equal(&in, &out));
+		assert_int_equal(got_n, n);
+		assert_memory_equal(got, target, n);
+		/* of another inode, cut, damaged */
+		assert_int_equal(meta_target_decode(&k, ino + 1, b, len, &out,
+						    &got, &got_n), -EBADMSG);
+		assert_int_equal(meta_target_decode(&k, ino, b, len - 1, &out,
+						    &got, &got_n), -EBADMSG);
+		b[any(&rnd) % len] ^= (uint8_t)(1 << any(&rnd) % 8);
+		assert_int_equal(meta_target_decode(&k, ino, b, len, &out,
+						    &got, &got_n), -EBADMSG);
+	}
+}
+
 static void test_info_round_trip(void **state)
 {
 	struct meta_info in = { .session = 3, .next_ino = 77 }, out;
@@ -262,6 +296,10 @@ static void test_any_bytes_are_safe(void **state)
 			len = any(&rnd) % (len + 1);
 		(void)meta_info_decode(b, seal(&zero, b, len), &info);
 		len = seal(&k.check, b, len);
+		(void)meta_target_decode(&k, 1, b, len,
+					 &(struct timespec){ 0 },
+					 &(const char *){ NULL },
+					 &(size_t){ 0 });
 		(void)meta_name_decode(&k, 0, 0, b, len, &name);
 		if (meta_inode_decode(&k, 0, b, len, &out) < 0)
 			continue;
@@ -279,6 +317,7 @@ RUN_TESTS(cmocka_unit_test(test_hash_is_siphash_1_3),
 	  cmocka_unit_test(test_extreme_inode_fits),
 	  cmocka_unit_test(test_names_round_trip),
 	  cmocka_unit_test(test_index_round_trip),
+	  cmocka_unit_test(test_targets_round_trip),
 	  cmocka_unit_test(test_info_round_trip),
 	  cmocka_unit_test(test_damage_is_noticed),
 	  cmocka_unit_test(test_any_bytes_are_safe))

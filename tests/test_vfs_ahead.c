@@ -323,6 +323,111 @@ static void test_habit_ends_when_nobody_wants_files(void **state)
 	assert_true(f->v->ahead->wants_files < 2);
 }
 
+/* ---- symlinks ---- */
+
+/* @dirs directories of @n symlinks each. */
+static void admin_links(struct fixture *f, unsigned dirs, unsigned n)
+{
+	char path[64];
+
+	for (unsigned d = 0; d < dirs; d++)
+		for (unsigned k = 0; k < n; k++) {
+			(void)snprintf(path, sizeof(path), "/tree/d%u", d);
+			assert_int_equal(remote_mem_mkdir(f->mem, path), 0);
+			(void)snprintf(path, sizeof(path), "/tree/d%u/l%u", d,
+				       k);
+			assert_int_equal(remote_mem_symlink(f->mem, path,
+							    path), 0);
+		}
+	remote_mem_reset_calls(f->mem);
+}
+
+static void expect_target(struct fixture *f, const char *path)
+{
+	char *target;
+
+	assert_int_equal(vfs_readlink(f->v, &root_user, look_path(f, path),
+				      &target), 0);
+	assert_string_equal(target, path);
+	free(target);
+}
+
+static uint64_t readlinks(struct fixture *f)
+{
+	return remote_mem_calls(f->mem, REMOTE_READLINK);
+}
+
+static void test_a_target_is_asked_for_once(void **state)
+{
+	struct fixture *f = *state;
+
+	set_ac(f, CONFIG_AC_FOREVER);
+	admin_links(f, 1, 1);
+	expect_target(f, "/tree/d0/l0");
+	expect_target(f, "/tree/d0/l0");
+	assert_int_equal(readlinks(f), 1);
+	remount_fs(f);
+	reset(f);
+	expect_target(f, "/tree/d0/l0");
+	assert_int_equal(calls(f), 0);
+}
+
+static void test_a_replaced_symlink_has_its_own_target(void **state)
+{
+	struct fixture *f = *state;
+	char *target;
+
+	set_ac(f, 0);
+	admin_links(f, 1, 1);
+	expect_target(f, "/tree/d0/l0");
+	assert_int_equal(remote_mem_remove(f->mem, "/tree/d0/l0"), 0);
+	assert_int_equal(remote_mem_symlink(f->mem, "other", "/tree/d0/l0"),
+			 0);
+	assert_int_equal(vfs_readlink(f->v, &root_user,
+				      look_path(f, "/tree/d0/l0"), &target),
+			 0);
+	assert_string_equal(target, "other");
+	free(target);
+}
+
+static void test_targets_are_asked_for_ahead(void **state)
+{
+	struct fixture *f = *state;
+	struct walk w;
+	char path[64];
+
+	admin_links(f, 20, 10);
+	(void)list(f, look_path(f, "/tree"), &w);
+	(void)list(f, w.subdirs[0], &(struct walk){ 0 });
+	vfs_settle(f->v);
+	assert_int_equal(readlinks(f), 0);
+	expect_target(f, "/tree/d0/l0");
+	vfs_settle(f->v);
+	assert_int_equal(readlinks(f), 1);
+	expect_target(f, "/tree/d0/l1");
+	vfs_settle(f->v);
+	/* all beside them */
+	assert_int_equal(readlinks(f), 10);
+	reset(f);
+	for (unsigned k = 0; k < 10; k++) {
+		(void)snprintf(path, sizeof(path), "/tree/d0/l%u", k);
+		expect_target(f, path);
+	}
+	assert_int_equal(calls(f), 0);
+}
+
+static void test_a_target_that_cannot_be_kept_is_read_all_the_same(void **state)
+{
+	struct fixture *f = *state;
+	const struct fault_rule once = { .kind = FAULT_STALE,
+					 .op = REMOTE_READLINK, .times = 1 };
+
+	admin_links(f, 1, 1);
+	(void)look_path(f, "/tree/d0/l0");
+	(void)fault_add(f->fault, &once);
+	expect_target(f, "/tree/d0/l0");
+}
+
 /* ---- listing again what did not change ---- */
 
 static void test_renewed_listing_keeps_the_epoch(void **state)
@@ -577,6 +682,10 @@ RUN_TESTS(FS_TEST(test_children_of_a_read_directory_are_listed),
 	  FS_TEST(test_one_file_is_asked_for_by_itself),
 	  FS_TEST(test_habit_of_wanting_files_lists_ahead),
 	  FS_TEST(test_habit_ends_when_nobody_wants_files),
+	  FS_TEST(test_a_target_is_asked_for_once),
+	  FS_TEST(test_a_replaced_symlink_has_its_own_target),
+	  FS_TEST(test_targets_are_asked_for_ahead),
+	  FS_TEST(test_a_target_that_cannot_be_kept_is_read_all_the_same),
 	  FS_TEST(test_renewed_listing_keeps_the_epoch),
 	  FS_TEST(test_own_changes_while_a_directory_is_renewed),
 	  FS_TEST(test_changes_of_both_while_a_directory_is_renewed),

@@ -116,6 +116,28 @@ static void test_warm_of_a_part(void **state)
 			 -ENOENT);
 }
 
+static void test_warm_knows_where_symlinks_lead(void **state)
+{
+	struct fixture *f = *state;
+	struct tour_progress p;
+	char *target;
+
+	admin_tree(f, 3, 2);
+	assert_int_equal(remote_mem_symlink(f->mem, "../d1", "/tree/d0/to"), 0);
+	assert_int_equal(remote_mem_symlink(f->mem, "f0", "/tree/d2/to"), 0);
+	p = tour(f, TOUR_META, META_ROOT);
+	assert_int_equal(p.dirs, 2 + 3);
+	assert_int_equal(p.entries, 1 + 3 + 6 + 2);
+	assert_int_equal(p.asked, 2 + 3 + 2);
+	remote_mem_reset_calls(f->mem);
+	assert_int_equal(vfs_readlink(f->v, &root_user,
+				      look_path(f, "/tree/d0/to"), &target), 0);
+	assert_string_equal(target, "../d1");
+	free(target);
+	assert_int_equal(tour(f, TOUR_META, META_ROOT).asked, 0);
+	assert_int_equal(calls(f), 0);
+}
+
 static void test_huge_directories_and_pages(void **state)
 {
 	struct fixture *f = *state;
@@ -343,6 +365,7 @@ static void test_refresh_while_a_listing_is_under_way(void **state)
 RUN_TESTS(FS_TEST(test_warm_costs_one_call_a_directory),
 	  FS_TEST(test_second_warm_asks_only_for_what_is_missing),
 	  FS_TEST(test_warm_of_a_part),
+	  FS_TEST(test_warm_knows_where_symlinks_lead),
 	  FS_TEST(test_huge_directories_and_pages),
 	  FS_TEST(test_what_cannot_be_listed_is_counted),
 	  FS_TEST(test_a_tour_can_be_ended),

@@ -90,7 +90,7 @@ done
 # Who uses it steadily, so that it is renewed before it runs out.
 mkdir "$root/steady"
 umount "$MNT/srv/point"
-rm -r "$root/etc"
+rm -r "${root:?}/etc"
 mkdir -p "$root/etc/dir/deep"
 for name in contents same-size mode owner removed replaced type deep; do
   echo old >"$root/etc/$name"

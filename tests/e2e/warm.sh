@@ -29,7 +29,9 @@ status 0 "$NFSROOTFS" warm "$MNT"
 echo "$out"
 same "lines in a pipe" 1 "$(echo "$out" | wc -l)"
 has "warm" "$entries entries in $dirs directories known" "$out"
-[ "$(rpcs)" -le $((dirs + dirs / 10)) ] ||
+links=$(count "$TMP/root" -type l)
+same "targets of symlinks" "$links" "$(rpcs READLINK)"
+[ "$(rpcs)" -le $((dirs + links + dirs / 10)) ] ||
   fail "more than one call a directory: $(relay counts)"
 [ "$(rpcs inflight_max)" -ge 20 ] || fail "not many at once: $(relay counts)"
 
@@ -37,6 +39,7 @@ has "warm" "$entries entries in $dirs directories known" "$out"
 stat -f "$MNT" >/dev/null # find asks for the space left
 relay reset-counts
 same "sizes and times of it all" "$entries" "$(count "$MNT" -newermt 1970-01-01 -size -1000000)"
+find "$MNT" -xdev -type l -printf %l >/dev/null
 status 0 "$NFSROOTFS" warm "$MNT" --json
 same "asked for by a second one" 0 "$(echo "$out" | python3 -c '
 import json, sys
