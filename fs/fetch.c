@@ -11,16 +11,14 @@
 
 enum { WAIT_POLL_MS = 100, KEEP_BYTES = 1024 * 1024 };
 
-static int look(struct fetch *f, uint64_t ino, mode_t type,
-		struct source *ret)
+static int look(struct fetch *f, uint64_t ino, struct source *ret)
 {
 	struct meta_inode i;
 	int r;
 
 	meta_begin(f->v->meta);
 	r = meta_get(f->v->meta, ino, &i);
-	if (r == 0 &&
-	    (!fetch_source(f->v, &i, ret) || (ret->mode & S_IFMT) != type))
+	if (r == 0 && !fetch_source(f->v, &i, ret))
 		r = -ENOENT;
 	meta_end(f->v->meta);
 	return r == -ENOENT ? -ESTALE : r;
@@ -199,7 +197,7 @@ static int confirm(struct fetch *f, const struct caller *c, struct read *rd,
 	    !is_here(f, s, rd->pos))
 		return 0;
 	r = vfs_inode(f->v, c, s->ino, now, &i);
-	return r < 0 ? r : look(f, s->ino, S_IFREG, s);
+	return r < 0 ? r : look(f, s->ino, s);
 }
 
 static int step(struct fetch *f, const struct caller *c,
@@ -229,7 +227,7 @@ int fetch_read(struct fetch *f, const struct caller *c, uint64_t ino,
 	struct stats *stats = f->v->stats;
 	struct source s;
 	bool missed = false;
-	int r = look(f, ino, S_IFREG, &s);
+	int r = look(f, ino, &s);
 
 	rd.end = offset + count;
 	if (r == 0)
@@ -252,67 +250,6 @@ int fetch_read(struct fetch *f, const struct caller *c, uint64_t ino,
 	else if (rd.was_ahead && s.v.size > FETCH_WHOLE_BYTES)
 		ahead_stretch(f, &s, offset, rd.pos);
 	return 0;
-}
-
-/* ---- symlinks ---- */
-
-static void keep_link(struct fetch *f, uint64_t ino,
-		      const struct blob_version *v, const char *target,
-		      size_t len)
-{
-	if (f->blob && len == v->size && len <= BLOB_CHUNK_BYTES)
-		(void)blob_write(f->blob, ino, v, 0, target, (uint32_t)len);
-}
-
-static int readlink_kept(struct fetch *f, uint64_t ino,
-			 const struct blob_version *v, char **ret)
-{
-	CLEANUP_FREE char *target = NULL;
-	uint32_t n = 0;
-
-	if (!f->blob || v->size == 0 || v->size > BLOB_CHUNK_BYTES)
-		return -ENOENT;
-	target = malloc(v->size + 1);
-	if (!target)
-		return -ENOMEM;
-	if (blob_read(f->blob, ino, v, 0, target, (uint32_t)v->size, &n) < 0 ||
-	    n < v->size)
-		return -ENOENT;
-	target[n] = '\0';
-	*ret = STEAL_PTR(target);
-	return 0;
-}
-
-int fetch_readlink(struct fetch *f, const struct caller *c, uint64_t ino,
-		   char **ret)
-{
-	struct remote_call *call;
-	struct source s;
-	int r = look(f, ino, S_IFLNK, &s);
-
-	if (r < 0)
-		return r;
-	if (readlink_kept(f, ino, &s.v, ret) == 0)
-		return 0;
-	call = remote_call_new(REMOTE_READLINK, NULL, NULL);
-	if (!call)
-		return -ENOMEM;
-	r = vfs_run(f->v, c, ino, call);
-	if (r == 0) {
-		keep_link(f, ino, &s.v, call->data, call->data_len);
-		*ret = STEAL_PTR(call->data);
-	}
-	remote_call_unref(call);
-	return r;
-}
-
-void fetch_keep_link(struct fetch *f, uint64_t ino, const char *target,
-		     const struct attr *now)
-{
-	const struct blob_version v = { .size = now->size,
-					.mtime = now->mtime };
-
-	keep_link(f, ino, &v, target, strlen(target));
 }
 
 /* ---- our own changes ---- */

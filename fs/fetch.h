@@ -25,16 +25,8 @@ void fetch_close(struct fetch *f);
 int fetch_read(struct fetch *f, const struct caller *c, uint64_t ino,
 	       uint64_t offset, uint32_t count, void *buf, uint32_t *ret_n);
 
-/* The target of the symlink @ino, malloc'ed and terminated. Kept like contents:
- * it never changes. Waits for the server if need be. */
-int fetch_readlink(struct fetch *f, const struct caller *c, uint64_t ino,
-		   char **ret);
-/* The same, told by us to the server, which then had @now of it. */
-void fetch_keep_link(struct fetch *f, uint64_t ino, const char *target,
-		     const struct attr *now);
-
-/* Have the content cache hold all of @ino, a regular file of at most @bytes_max or
- * a symlink. 0: that is under way, and @done is told once, in any thread, what
+/* Have the content cache hold all of @ino, a regular file of at most @bytes_max.
+ * 0: that is under way, and @done is told once, in any thread, what
  * came of it (-ESTALE: it changed meanwhile; -EAGAIN: the cache has more to write
  * than it can hold); it must not block. 1: there is nothing to do. Or -errno.
  * *@ret_bytes: how many. */

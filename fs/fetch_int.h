@@ -55,7 +55,6 @@ TAILQ_HEAD(spans, span);
 /* What a question to the server needs to know of a file. */
 struct source {
 	uint64_t ino, dir;
-	uint32_t mode; /* a regular file, or a symlink */
 	struct handle fh;
 	struct blob_version v;
 	struct timespec ctime; /* the server's, which may be newer than v's */

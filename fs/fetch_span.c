@@ -25,8 +25,7 @@ static bool version_equal(const struct blob_version *a,
 bool fetch_source(struct vfs *v, const struct meta_inode *i, struct source *ret)
 {
 	*ret = (struct source){
-		.ino = i->ino, .dir = i->parent, .mode = i->attr.mode,
-		.fh = i->handle,
+		.ino = i->ino, .dir = i->parent, .fh = i->handle,
 		.v = { .size = i->attr.size, .mtime = i->server_mtime,
 		       .ctime = i->data_ctime },
 		.ctime = i->server_ctime,
@@ -34,13 +33,7 @@ bool fetch_source(struct vfs *v, const struct meta_inode *i, struct source *ret)
 		.settled = vfs_is_settled(v, &i->data_ctime),
 		.checked = i->checked,
 	};
-	if (S_ISLNK(i->attr.mode)) {
-		/* Whatever else changes of it, its target does not. */
-		ret->v.ctime = (struct timespec){ 0 };
-		ret->settled = true;
-	}
-	return (S_ISREG(i->attr.mode) || S_ISLNK(i->attr.mode)) &&
-	       i->handle.len > 0;
+	return S_ISREG(i->attr.mode) && i->handle.len > 0;
 }
 
 bool fetch_is_version(const struct source *s, const struct attr *a)

@@ -28,9 +28,7 @@ static void part_done(struct remote_call *call, void *arg);
 static int ask_part(struct storing *st, uint64_t offset, uint32_t len)
 {
 	struct remote_call *call =
-		remote_call_new(S_ISLNK(st->s.mode) ? REMOTE_READLINK :
-						      REMOTE_READ,
-				&st->s.fh, NULL);
+		remote_call_new(REMOTE_READ, &st->s.fh, NULL);
 
 	if (!call)
 		return -ENOMEM;
@@ -80,11 +78,6 @@ static int keep(struct storing *st, const struct remote_call *call)
 {
 	if (call->status < 0)
 		return call->status;
-	if (call->op == REMOTE_READLINK)
-		return call->data_len != st->s.v.size ?
-			       -EREMOTEIO :
-			       blob_write(st->f->blob, st->s.ino, &st->s.v, 0,
-					  call->data, call->data_len);
 	if (!call->has_attr || !fetch_is_version(&st->s, &call->attr))
 		return -ESTALE; /* it changed meanwhile */
 	if (call->data_len < call->count)

@@ -40,12 +40,13 @@ static void record_make(struct sending *s)
 	/* A directory that was made just now is empty, and we know it. */
 	if (S_ISDIR(job->attr.mode) && !job->again && !s->main->status)
 		i.flags |= META_COMPLETE;
-	if (job->target && s->has_attr)
-		fetch_keep_link(v->fetch, i.ino, job->target, &s->attr);
 	(void)record_dir(s, is_dir(&job->obj));
 	view_claim(v, i.ino, &i.handle);
-	if (meta_put(v->meta, &i) == 0 &&
-	    meta_get(v->meta, job->dir.ino, &d) == 0)
+	if (meta_put(v->meta, &i) < 0)
+		return;
+	if (job->target && s->has_attr)
+		(void)meta_target_put(v->meta, &i, job->target);
+	if (meta_get(v->meta, job->dir.ino, &d) == 0)
 		(void)vfs_name_set(v, &d, job->name, &i);
 }
 
