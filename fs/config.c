@@ -54,6 +54,7 @@ void config_done(struct config *c)
 	free(c->path);
 	free(c->mountpoint);
 	free(c->cachedir);
+	free(c->record);
 	drop_areas(c);
 	for (unsigned i = 0; i < c->policies_n; i++)
 		free(c->policies[i].path);
@@ -295,13 +296,15 @@ static int set_ac(struct config *c, const char *name, const char *value,
 	return r;
 }
 
-static int set_cachedir(struct config *c, const char *name, const char *value,
-			char **ret_why)
+static int set_file(struct config *c, const char *name, const char *value,
+		    char **ret_why)
 {
 	if (value[0] != '/')
 		return why(ret_why, -EINVAL,
-			   "option cachedir=%s: want an absolute path", value);
-	return set_string(&c->cachedir, value);
+			   "option %s=%s: want an absolute path", name, value);
+	return set_string(strcmp(name, "record") == 0 ? &c->record :
+							&c->cachedir,
+			  value);
 }
 
 /* tmp=PATH, tmp=PATH:tmpfs, tmp=PATH:/DIR */
@@ -505,7 +508,8 @@ static const struct {
 	{ "retrans", true, set_number }, { "rsize", true, set_io_size },
 	{ "wsize", true, set_io_size }, { "actimeo", true, set_ac },
 	{ "ac", true, set_ac }, { "noac", false, set_ac },
-	{ "cachedir", true, set_cachedir },{ "tmp", true, set_tmp },
+	{ "cachedir", true, set_file }, { "record", true, set_file },
+	{ "tmp", true, set_tmp },
 	{ "notmp", false, set_notmp }, { "vers", true, set_version },
 	{ "nfsvers", true, set_version }, { "proto", true, set_proto },
 	{ "mountproto", true, set_proto }, { "udp", false, set_proto },

@@ -48,6 +48,7 @@ struct config {
 	char *source;     /* "HOST:/PATH" as given */
 	char *host, *path; /* its halves; no brackets, no trailing slash */
 	char *mountpoint; /* absolute, symlinks resolved */
+	char *record;     /* what is used is written there; NULL: nowhere */
 	char *cachedir;   /* what -o cachedir= said; NULL: the default. This
 			   * export's part lies in it: cachedir.h */
 	bool read_only, soft, foreground, no_areas;

@@ -5,6 +5,7 @@
  *   runtime   the files under /run/nfsrootfs are removed last: as long as they
  *             are there somebody may wait for this process
  *   remote    the server; meta, the cache of names; blob, that of contents
+ *   record    what is used, for -o record=; written when all is in the cache
  *   lease     says on the server that we write; before the vfs looks at the
  *             root, whose times it changes; not on a read-only mount
  *   journal   the write-back log
@@ -176,7 +177,8 @@ static enum exitcode front_open(struct daemon *d)
 
 	/* Before it: a process that ends now leaves a dead mount. */
 	daemon_enter(d, MOUNTING);
-	r = fuse_front_open(d->config, d->vfs, &d->stats, &front, &why);
+	r = fuse_front_open(d->config, d->vfs, &d->stats, d->record, &front,
+			    &why);
 	if (r < 0) {
 		daemon_enter(d, CLOSING);
 		msg_error("cannot mount: %s", why ? why : msg_strerror(r));
@@ -301,6 +303,7 @@ static const struct layer {
 	{ layer_server_open, layer_server_close },
 	{ layer_cache_open, layer_cache_close },
 	{ layer_contents_open, layer_contents_close },
+	{ layer_record_open, layer_record_close },
 	{ layer_lease_open, layer_lease_close },
 	{ layer_journal_open, layer_journal_close },
 	{ layer_files_open, layer_files_close },

@@ -9,6 +9,7 @@
 #include "area.h"
 #include "contents.h"
 #include "control.h"
+#include "record.h"
 #include "daemon.h"
 #include "flush.h"
 #include "fuse_session.h"
@@ -33,6 +34,7 @@ struct daemon {
 	struct meta *meta;
 	struct blob *blob; /* NULL: contents are not kept */
 	struct contents *contents;
+	struct record *record; /* NULL: nobody wants to know */
 	struct lease *lease; /* NULL: read-only */
 	struct wback *wback;
 	struct flush *flush; /* NULL: read-only */
@@ -59,6 +61,8 @@ enum exitcode layer_cache_open(struct daemon *d);
 void layer_cache_close(struct daemon *d);
 enum exitcode layer_contents_open(struct daemon *d);
 void layer_contents_close(struct daemon *d);
+enum exitcode layer_record_open(struct daemon *d);
+void layer_record_close(struct daemon *d);
 enum exitcode layer_lease_open(struct daemon *d);
 void layer_lease_close(struct daemon *d);
 enum exitcode layer_journal_open(struct daemon *d);

@@ -124,6 +124,7 @@ static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	int err;
 
 	request_begin(&r, req, plus ? REQ_READDIRPLUS : REQ_READDIR);
+	record_used(r.front->record, ino, RECORD_NAMES);
 	err = mem ? vfs_readdir(r.front->vfs, &r.caller, ino, (uint64_t)off,
 				plus, emit, &b) :
 		    -ENOMEM;

@@ -22,6 +22,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 
 	(void)fi;
 	request_begin(&r, req, REQ_READ);
+	record_used(r.front->record, ino, RECORD_CONTENTS);
 	err = vfs_read(r.front->vfs, &r.caller, ino, (uint64_t)off,
 		       (uint32_t)MIN(size, (size_t)LIMIT_IO_BYTES), &data,
 		       &len);

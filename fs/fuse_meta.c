@@ -160,6 +160,7 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct request r;
 
 	request_begin(&r, req, REQ_LOOKUP);
+	record_used(r.front->record, parent, RECORD_NAMES);
 	reply_entry(&r, vfs_lookup(r.front->vfs, &r.caller, parent, name, &e),
 		    &e);
 }
@@ -241,6 +242,7 @@ void op_readlink(fuse_req_t req, fuse_ino_t ino)
 	int err;
 
 	request_begin(&r, req, REQ_READLINK);
+	record_used(r.front->record, ino, RECORD_CONTENTS);
 	err = vfs_readlink(r.front->vfs, &r.caller, ino, &target);
 	request_end(&r);
 	if (err < 0)

@@ -8,12 +8,14 @@
 #include <fuse_lowlevel.h>
 
 #include "../cache/msg.h"
+#include "record.h"
 #include "vfs.h"
 
 struct fuse_front {
 	const struct config *config;
 	struct vfs *vfs;
 	struct stats *stats;
+	struct record *record; /* NULL: what is used is not recorded */
 	struct fuse_session *session;
 	uint32_t connection; /* the kernel's number of it, in fusectl */
 	bool mounted;

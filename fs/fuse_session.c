@@ -186,8 +186,8 @@ static int answer_init(struct fuse_front *f)
 }
 
 int fuse_front_open(const struct config *config, struct vfs *v,
-		    struct stats *stats, struct fuse_front **ret,
-		    char **ret_why)
+		    struct stats *stats, struct record *record,
+		    struct fuse_front **ret, char **ret_why)
 {
 	static const struct fuse_custom_io io = { .writev = hook_writev,
 						  .read = hook_read };
@@ -208,6 +208,7 @@ int fuse_front_open(const struct config *config, struct vfs *v,
 	f->config = config;
 	f->vfs = v;
 	f->stats = stats;
+	f->record = record;
 	ops.init = op_init;
 	f->session = fuse_session_new(&args, &ops, sizeof(ops), f);
 	fuse_opt_free_args(&args);

@@ -7,11 +7,11 @@
 struct fuse_front; /* opaque */
 
 /* Opens /dev/fuse and mounts on config->mountpoint; the kernel's INIT has been
- * answered when it returns. On failure *@ret_why (malloc'ed) is a sentence for
+ * answered when it returns. @record may be NULL. On failure *@ret_why (malloc'ed) is a sentence for
  * the user. */
 int fuse_front_open(const struct config *config, struct vfs *v,
-		    struct stats *stats, struct fuse_front **ret,
-		    char **ret_why);
+		    struct stats *stats, struct record *record,
+		    struct fuse_front **ret, char **ret_why);
 
 /* Serve until unmounted or until fuse_front_stop(). Returns 0 or -errno. */
 int fuse_front_run(struct fuse_front *f);

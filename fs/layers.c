@@ -198,6 +198,29 @@ void layer_contents_close(struct daemon *d)
 	blob_close(d->blob);
 }
 
+enum exitcode layer_record_open(struct daemon *d)
+{
+	const char *file = d->config->record;
+	int r = file ? record_open(file, d->meta, &d->record) : 0;
+
+	if (r == 0)
+		return EXITCODE_OK;
+	msg_error("-o record=%s: %s", file, msg_strerror(r));
+	return EXITCODE_FAILED;
+}
+
+void layer_record_close(struct daemon *d)
+{
+	uint64_t n = 0;
+	int r = record_close(d->record, &n);
+
+	if (r < 0)
+		msg_warning("%s: what was used is not recorded: %s",
+			    d->config->record, msg_strerror(r));
+	else
+		msg_debug("record", "%llu lines", (unsigned long long)n);
+}
+
 static uint64_t name_offset(void *arg, const char *name)
 {
 	return meta_offset(arg, name);
