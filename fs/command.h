@@ -46,6 +46,11 @@ int command_mountpoint(const char *path, char **ret);
 struct mountinfo;
 struct mountinfo_entry;
 
+/* warm --from @file, on the mount @e (warm_record.c). Interrupted, it leaves
+ * threads behind: the process is to end. */
+enum exitcode command_warm_from(const struct mountinfo_entry *e,
+				const char *file, bool json);
+
 /* /proc/self/mountinfo, or a message and EXITCODE_SYSTEM. */
 enum exitcode command_mounts(struct mountinfo *ret);
 

@@ -8,7 +8,7 @@
  *
  * with paths from the root, escaped (escape_text()). It is written when the mount
  * ends, to FILE.new, which then becomes FILE: what was recorded before stays
- * until then, and for good if the daemon is killed or nothing was used.
+ * until then, and for good if the daemon is killed or the mount fails.
  */
 #pragma once
 

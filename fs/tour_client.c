@@ -290,32 +290,41 @@ static enum exitcode command(const char *verb, int argc, char **argv)
 	static const struct option longs[] = {
 		{ "json", no_argument, NULL, 'j' },
 		{ "meta", no_argument, NULL, 'm' },
+		{ "from", required_argument, NULL, 'f' },
 		{ "debug", required_argument, NULL, 'D' },
 		{ NULL, 0, NULL, 0 },
 	};
 	const struct mountinfo_entry *e;
 	struct mountinfo m;
 	bool warm = strcmp(verb, "warm") == 0, json = false;
+	const char *from = NULL;
 	enum exitcode x;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "D:", longs, NULL)) != -1) {
 		if (c == 'j')
 			json = true;
+		else if (c == 'f' && warm)
+			from = optarg;
 		else if ((c != 'm' || !warm) &&
 			 (c != 'D' || msg_debug_enable(optarg) < 0))
 			return command_usage("%s takes %s--json and -D only",
-					     verb, warm ? "--meta, " : "");
+					     verb,
+					     warm ? "--meta, --from, " : "");
 	}
 	if (optind == argc)
 		return command_usage("%s wants a mount point", verb);
+	if (from && argc - optind != 1)
+		return command_usage("warm --from wants no paths: the record "
+				     "has them");
 	x = command_need_root(verb);
 	if (x == EXITCODE_OK)
 		x = command_mounts(&m);
 	if (x != EXITCODE_OK)
 		return x;
 	e = command_find_mount(&m, argv[optind], false);
-	x = e ? go(verb, e, argc - optind - 1, argv + optind + 1, json) :
+	x = e && from ? command_warm_from(e, from, json) :
+	    e ? go(verb, e, argc - optind - 1, argv + optind + 1, json) :
 		EXITCODE_NOT_MOUNTED;
 	mountinfo_done(&m);
 	return x;

@@ -135,6 +135,7 @@ static void test_refused(void **state)
 	refuses("nconnect=0", -EINVAL, "from 1 to 16");
 	refuses("nconnect=17", -EINVAL, "from 1 to 16");
 	refuses("cachedir=here", -EINVAL, "absolute path");
+	refuses("record=here", -EINVAL, "absolute path");
 }
 
 static void test_sloppy(void **state)
