@@ -405,8 +405,7 @@ static int set_fsync(struct config *c, const char *name, const char *value,
 	return 0;
 }
 
-/* BYTES, with K, M or G behind the number. */
-static bool parse_size(const char *value, uint64_t *ret)
+bool config_parse_size(const char *value, uint64_t *ret)
 {
 	static const char units[] = "kmg";
 	const char *unit;
@@ -432,7 +431,7 @@ static int set_logsize(struct config *c, const char *name, const char *value,
 	uint64_t n;
 
 	(void)name;
-	if (!parse_size(value, &n) || n < LIMIT_LOG_BYTES_MIN)
+	if (!config_parse_size(value, &n) || n < LIMIT_LOG_BYTES_MIN)
 		return why(ret_why, -EINVAL,
 			   "option logsize=%s: want a size of at least 16M, as "
 			   "in 512M or 4G", value);
@@ -446,7 +445,7 @@ static int set_cachesize(struct config *c, const char *name, const char *value,
 	uint64_t n;
 
 	(void)name;
-	if (!parse_size(value, &n) || n == CONFIG_CACHE_BY_DISK ||
+	if (!config_parse_size(value, &n) || n == CONFIG_CACHE_BY_DISK ||
 	    (n > 0 && n < LIMIT_CACHE_BYTES_MIN))
 		return why(ret_why, -EINVAL,
 			   "option cachesize=%s: want a size of at least 8M, as "

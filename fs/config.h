@@ -83,6 +83,9 @@ int config_set_source(struct config *c, const char *source, char **ret_why);
  * config_done() only. */
 int config_set_options(struct config *c, const char *options, char **ret_why);
 
+/* "4096", or with K, M or G behind the number. False: it is no size. */
+bool config_parse_size(const char *value, uint64_t *ret);
+
 /* A path below the root, "/var/tmp": absolute, without empty, "." and ".."
  * components and without a slash at the end. *@ret is malloc'ed. -EINVAL. */
 int config_clean_path(const char *path, char **ret);

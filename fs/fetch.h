@@ -28,11 +28,13 @@ int fetch_read(struct fetch *f, const struct caller *c, uint64_t ino,
 /* Have the content cache hold all of @ino, a regular file of at most @bytes_max.
  * 0: that is under way, and @done is told once, in any thread, what
  * came of it (-ESTALE: it changed meanwhile; -EAGAIN: the cache has more to write
- * than it can hold); it must not block. 1: there is nothing to do. Or -errno.
- * *@ret_bytes: how many. */
-typedef void fetch_stored_fn(void *arg, int status);
+ * than it can hold) and how many bytes it has; it must not block. 1: there is
+ * nothing to do. Or -errno. */
+typedef void fetch_stored_fn(void *arg, int status, uint64_t bytes);
 int fetch_store(struct fetch *f, uint64_t ino, uint64_t bytes_max,
-		fetch_stored_fn *done, void *arg, uint64_t *ret_bytes);
+		fetch_stored_fn *done, void *arg);
+/* Is so much on its way to the content cache that it had better be waited for? */
+bool fetch_store_is_busy(struct fetch *f);
 
 /* Nothing of it in memory is good any more: we changed its contents, or nobody
  * uses it. */

@@ -101,6 +101,7 @@ struct fetch {
 	unsigned files_n;
 	struct spans spans;
 	uint64_t bytes;
+	uint64_t storing; /* bytes of whole files under way; atomic */
 	unsigned calls; /* under way that nobody waits for */
 	struct reading dirs[FETCH_DIRS_MAX];
 	unsigned window; /* that a directory starts with */

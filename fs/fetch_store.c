@@ -2,14 +2,14 @@
 /* fetch_store.c: fetches whole files into the content cache, for later (`nfsrootfs
  * warm --data`). Nothing of it stays in memory: a reply is handed to the cache,
  * and asks for the next stretch, so that a file has PARTS_MAX calls under way at
- * most. Whoever starts many files bounds their number, and waits for the cache
- * to have written (blob_flush()) what it has been handed.
+ * most. Whoever starts many files bounds their number, and starts none while
+ * fetch_store_is_busy().
  *
  * A storing is freed by its last reply, after it was told.
  */
 #include "fetch_int.h"
 
-enum { PARTS_MAX = 4 };
+enum { PARTS_MAX = 4, BUSY_BYTES = 16 * 1024 * 1024 };
 
 struct storing {
 	struct fetch *f;
@@ -35,6 +35,7 @@ static int ask_part(struct storing *st, uint64_t offset, uint32_t len)
 	call->offset = offset;
 	call->count = len;
 	call->background = true;
+	(void)__atomic_add_fetch(&st->f->storing, len, __ATOMIC_RELAXED);
 	vfs_submit(st->f->v, call, part_done, st);
 	return 0;
 }
@@ -69,7 +70,7 @@ static void go_on(struct storing *st, int status)
 	mutex_unlock(&st->lock);
 	if (!over)
 		return;
-	st->done(st->arg, status);
+	st->done(st->arg, status, st->s.v.size);
 	mutex_destroy(&st->lock);
 	free(st);
 }
@@ -92,12 +93,14 @@ static void part_done(struct remote_call *call, void *arg)
 	struct storing *st = arg;
 	struct vfs *v = st->f->v;
 
+	(void)__atomic_sub_fetch(&st->f->storing, call->count,
+				 __ATOMIC_RELAXED);
 	go_on(st, keep(st, call));
 	vfs_submitted(v);
 }
 
 int fetch_store(struct fetch *f, uint64_t ino, uint64_t bytes_max,
-		fetch_stored_fn *done, void *arg, uint64_t *ret_bytes)
+		fetch_stored_fn *done, void *arg)
 {
 	struct meta_inode i;
 	struct storing *st;
@@ -120,8 +123,17 @@ int fetch_store(struct fetch *f, uint64_t ino, uint64_t bytes_max,
 		return -ENOMEM;
 	*st = (struct storing){ .f = f, .s = s, .done = done, .arg = arg };
 	mutex_init(&st->lock);
-	*ret_bytes = s.v.size;
 	st->parts = 1; /* ours */
 	go_on(st, 0);
 	return 0;
+}
+
+bool fetch_store_is_busy(struct fetch *f)
+{
+	struct blob_stats s = { 0 };
+
+	if (f->blob)
+		blob_get_stats(f->blob, &s);
+	return s.queued + __atomic_load_n(&f->storing, __ATOMIC_RELAXED) >
+	       BUSY_BYTES;
 }

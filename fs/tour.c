@@ -14,7 +14,7 @@
  * window.
  *
  *   state      left for
- *   RUNNING    OVER when the stack and `asked` are empty; when stopped or nobody
+ *   RUNNING    OVER when the stack and `asked` are empty, no file is fetched; when stopped or nobody
  *              asked about it, freed, as soon as nothing is under way
  *   OVER       freed when that was told, or nobody asked
  *
@@ -24,6 +24,7 @@
 #include "tour.h"
 
 #include "ahead.h"
+#include "fetch.h"
 #include "view.h"
 
 #include <dirent.h>
@@ -31,6 +32,8 @@
 enum {
 	TOURS_MAX = 8,
 	CALLS_MAX = 256, /* of one tour */
+	FILES_MAX = 64,  /* being fetched, of one tour */
+	BUSY_LOOK_MS = 20,
 	PART_NAMES = 512,
 	PART_FOUND = 64,
 };
@@ -54,6 +57,11 @@ struct tour {
 	unsigned asked_n;
 	uint64_t landed[CALLS_MAX]; /* and those that came back */
 	unsigned landed_n;
+	unsigned files_n; /* being fetched */
+
+	/* Constant: */
+	struct vfs *v;
+	uint64_t file_bytes_max;
 
 	/* The worker's: */
 	uint64_t since; /* stamp */
@@ -130,7 +138,7 @@ static int push(struct tour *t, uint64_t ino, bool listed)
 }
 
 int tour_start(struct vfs *v, enum tour_kind kind, uint64_t ino,
-	       uint64_t *ret_id)
+	       uint64_t file_bytes_max, uint64_t *ret_id)
 {
 	struct tours *ts = v->tours;
 	struct meta_inode i;
@@ -145,7 +153,9 @@ int tour_start(struct vfs *v, enum tour_kind kind, uint64_t ino,
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return -ENOMEM;
+	t->v = v;
 	t->kind = kind;
+	t->file_bytes_max = file_bytes_max;
 	t->since = meta_now(v->meta);
 	t->looked_ms = clock_ms();
 	r = nodes_new(&t->met_n, &t->met);
@@ -240,12 +250,15 @@ struct part {
 		char *name; /* for a refresh, or NULL */
 	} found[PART_FOUND];
 	bool stale; /* something in it is not trusted */
+	uint64_t files[FILES_MAX]; /* whose contents are wanted */
+	unsigned files_n;
 };
 
-/* A file, or anything else that is no directory. Who wants its contents, too,
- * asks for them here. */
+/* A file, or anything else that is no directory. */
 static void meet_file(struct part *p, const struct meta_inode *i)
 {
+	if (p->t->kind == TOUR_DATA && S_ISREG(i->attr.mode))
+		p->files[p->files_n++] = i->ino;
 	if (i->handle.len && !vfs_trusts(p->v, i->checked, p->t->since))
 		p->stale = true;
 }
@@ -264,7 +277,8 @@ static int read_name(void *arg, uint64_t offset, const char *name,
 	struct part *p = arg;
 	struct meta_inode i;
 
-	if (p->n == PART_FOUND || p->seen == PART_NAMES)
+	if (p->n == PART_FOUND || p->seen == PART_NAMES ||
+	    p->files_n == FILES_MAX)
 		return 1;
 	p->seen++;
 	p->at.after = offset;
@@ -346,6 +360,40 @@ static bool is_known(struct vfs *v, const struct tour *t,
 		vfs_trusts(v, i->checked, t->since));
 }
 
+/* In a thread of the remote. */
+static void fetched(void *arg, int status, uint64_t bytes)
+{
+	struct tour *t = arg;
+	struct vfs *v = t->v;
+
+	mutex_lock(&v->tours->lock);
+	t->files_n--;
+	if (status == 0) {
+		t->p.files++;
+		t->p.bytes += bytes;
+	} else if (status < 0) {
+		t->p.failed++;
+		t->p.error = t->p.error ? t->p.error : status;
+	}
+	mutex_unlock(&v->tours->lock);
+	vfs_stir(v);
+}
+
+static void fetch_files(struct vfs *v, struct tour *t, const struct part *p)
+{
+	for (unsigned k = 0; k < p->files_n; k++) {
+		int r;
+
+		mutex_lock(&v->tours->lock);
+		t->files_n++;
+		mutex_unlock(&v->tours->lock);
+		r = fetch_store(v->fetch, p->files[k], t->file_bytes_max,
+				fetched, t);
+		if (r != 0)
+			fetched(t, r, 0);
+	}
+}
+
 static void learn_part(struct vfs *v, struct tour *t)
 {
 	struct stop *top = &t->stack[t->stack_n - 1];
@@ -361,6 +409,7 @@ static void learn_part(struct vfs *v, struct tour *t)
 		return;
 	}
 	go_on(v, t, &p, &i, r);
+	fetch_files(v, t, &p);
 	for (unsigned k = 0; k < p.n; k++) {
 		nodes_ref(t->met, p.found[k].ino);
 		if (push(t, p.found[k].ino, false) < 0)
@@ -429,18 +478,24 @@ static bool look_after(struct vfs *v, struct tour *t) REQUIRES(v->tours->lock)
 			break;
 	if (clock_ms() - t->looked_ms > TOUR_LAPSE_MS)
 		t->ends = true;
-	t->p.over = t->stack_n == 0 && t->asked_n == 0;
-	return !t->ends && t->stack_n > 0 && t->asked_n < CALLS_MAX;
+	t->p.over = t->stack_n == 0 && t->asked_n == 0 && t->files_n == 0;
+	return !t->ends && t->stack_n > 0 && t->asked_n < CALLS_MAX &&
+	       t->files_n < FILES_MAX;
 }
 
-/* One step of @t. False: there is nothing to do for it now. */
-static bool step(struct vfs *v, struct tour *t)
+/* One step of @t. False: there is nothing to do for it now; or there is, when the
+ * content cache has written what it was handed (*@ret_busy). */
+static bool step(struct vfs *v, struct tour *t, bool *ret_busy)
 {
 	bool go;
 
 	mutex_lock(&v->tours->lock);
 	go = look_after(v, t);
 	mutex_unlock(&v->tours->lock);
+	if (t->kind == TOUR_DATA && fetch_store_is_busy(v->fetch)) {
+		*ret_busy |= go;
+		return false;
+	}
 	if (go && t->kind == TOUR_REFRESH)
 		doubt_part(v, t);
 	else if (go)
@@ -456,7 +511,7 @@ static void bury(struct vfs *v)
 
 	mutex_lock(&ts->lock);
 	while ((t = *p)) {
-		if (!t->ends || t->asked_n > 0) {
+		if (!t->ends || t->asked_n > 0 || t->files_n > 0) {
 			p = &t->next;
 			continue;
 		}
@@ -471,7 +526,7 @@ uint64_t tours_work(struct vfs *v)
 {
 	struct tours *ts = v->tours;
 	struct tour *t, *first;
-	bool more = false;
+	bool more = false, busy = false;
 
 	bury(v);
 	mutex_lock(&ts->lock);
@@ -479,8 +534,9 @@ uint64_t tours_work(struct vfs *v)
 	mutex_unlock(&ts->lock);
 	/* New ones are put before the first, and only we take any away. */
 	for (t = first; t; t = t->next)
-		more |= step(v, t);
+		more |= step(v, t, &busy);
 	if (!first)
 		return UINT64_MAX;
-	return more ? 0 : clock_ms() + TOUR_LAPSE_MS / 4;
+	return more ? 0 :
+		      clock_ms() + (busy ? BUSY_LOOK_MS : TOUR_LAPSE_MS / 4);
 }

@@ -13,6 +13,7 @@
 
 enum tour_kind {
 	TOUR_META,    /* names, attributes, symlinks' targets: known and trusted */
+	TOUR_DATA,    /* and contents of files, in the content cache */
 	TOUR_REFRESH, /* nothing is trusted, nor by the kernel */
 };
 
@@ -20,16 +21,18 @@ struct tour_progress {
 	bool over;
 	uint64_t dirs, entries; /* done so far */
 	uint64_t asked;  /* directories and symlinks that the server was asked for */
-	uint64_t failed; /* those that it did not tell */
+	uint64_t files, bytes; /* whose contents were fetched */
+	uint64_t failed; /* what could not be asked for, or fetched */
 	int error;       /* -errno of the first */
 };
 
 enum { TOUR_LAPSE_MS = 10 * 1000 };
 
-/* Begin at @ino, which is in the cache: a directory, or a file alone.
- * -ENOENT: it is not; -EBUSY: too many tours. */
+/* Begin at @ino, which is in the cache: a directory, or a file alone. TOUR_DATA
+ * leaves out files of more than @file_bytes_max. -ENOENT: it is not; -EBUSY: too
+ * many tours. */
 int tour_start(struct vfs *v, enum tour_kind kind, uint64_t ino,
-	       uint64_t *ret_id);
+	       uint64_t file_bytes_max, uint64_t *ret_id);
 /* -ENOENT: there is none of that number. One that is over is forgotten then. */
 int tour_look(struct vfs *v, uint64_t id, struct tour_progress *ret);
 void tour_stop(struct vfs *v, uint64_t id);

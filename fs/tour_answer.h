@@ -4,10 +4,11 @@
  * (tour_client.c).
  *
  *   warm INO       make names and attributes there known:     "tour ID"
+ *   fetch INO MAX  and contents of files of at most MAX bytes: "tour ID"
  *   refresh INO    do not believe what is known there:        "tour ID"
  *   tour ID        how far that is, see struct tour_progress:
- *                  "over 0|1 away 0|1 dirs N entries N asked N failed N error
- *                  ERRNO", on one line
+ *                  "over 0|1 away 0|1 dirs N entries N asked N files N bytes N
+ *                  failed N error ERRNO", on one line
  *   leave ID       end it:                                    "ok"
  *
  * INO is the inode number, as stat(2) has it, of something that the kernel knows.

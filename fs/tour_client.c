@@ -27,13 +27,14 @@ enum {
 
 struct sight { /* how far it was when last looked at */
 	bool over, away;
-	uint64_t dirs, entries, asked, failed;
+	uint64_t dirs, entries, asked, files, bytes, failed;
 	int error; /* -errno */
 };
 
 struct trip {
 	const struct mountinfo_entry *mount;
-	const char *verb;   /* "warm", "refresh" */
+	const char *verb;   /* "warm", "fetch", "refresh" */
+	uint64_t file_bytes_max; /* "fetch" */
 	const char *shown;  /* what is gone through, for people */
 	int signal_fd;
 	uint64_t id, start_ms;
@@ -101,10 +102,16 @@ static void show(struct trip *t)
 		return;
 	(void)fprintf(stderr,
 		      "\r\033[K%s: %" PRIu64 " entries in %" PRIu64
-		      " directories, %" PRIu64 "/s%s",
+		      " directories, %" PRIu64 "/s",
 		      t->shown, t->s.entries, t->s.dirs,
-		      t->s.entries * 1000 / ms,
-		      t->s.away ? "; the server does not answer" : "");
+		      t->s.entries * 1000 / ms);
+	if (t->s.files)
+		(void)fprintf(stderr,
+			      "; %" PRIu64 " files, %" PRIu64 " MiB, %" PRIu64
+			      " MiB/s",
+			      t->s.files, t->s.bytes >> 20,
+			      (t->s.bytes >> 10) * 1000 / ms >> 10);
+	(void)fputs(t->s.away ? "; the server does not answer" : "", stderr);
 	(void)fflush(stderr);
 	t->drawn = true;
 }
@@ -124,10 +131,14 @@ static void look_away(struct trip *t)
 static int start(struct trip *t, uint64_t ino)
 {
 	CLEANUP_FREE char *text = NULL;
-	char request[40];
+	char request[64];
 	int r;
 
 	(void)snprintf(request, sizeof(request), "%s %" PRIu64, t->verb, ino);
+	if (strcmp(t->verb, "fetch") == 0)
+		(void)snprintf(request, sizeof(request),
+			       "fetch %" PRIu64 " %" PRIu64, ino,
+			       t->file_bytes_max);
 	r = drain_ask(t->mount->where, request, "tour", &text);
 	if (r == 0 && sscanf(text, "%" SCNu64, &t->id) != 1)
 		r = -EBADMSG;
@@ -146,9 +157,10 @@ static int look(struct trip *t)
 		return r;
 	if (sscanf(text,
 		   "%d away %d dirs %" SCNu64 " entries %" SCNu64
-		   " asked %" SCNu64 " failed %" SCNu64 " error %d",
+		   " asked %" SCNu64 " files %" SCNu64 " bytes %" SCNu64
+		   " failed %" SCNu64 " error %d",
 		   &over, &away, &t->s.dirs, &t->s.entries, &t->s.asked,
-		   &t->s.failed, &t->s.error) != 7)
+		   &t->s.files, &t->s.bytes, &t->s.failed, &t->s.error) != 9)
 		return -EBADMSG;
 	t->s.over = over;
 	t->s.away = away;
@@ -191,6 +203,8 @@ static void add(struct sight *sum, const struct sight *s)
 	sum->dirs += s->dirs;
 	sum->entries += s->entries;
 	sum->asked += s->asked;
+	sum->files += s->files;
+	sum->bytes += s->bytes;
 	sum->failed += s->failed;
 	sum->error = sum->error ? sum->error : s->error;
 }
@@ -205,6 +219,8 @@ static void tell_json(const struct trip *t, const struct sight *s, bool over)
 	json_uint(&j, "directories", s->dirs);
 	json_uint(&j, "entries", s->entries);
 	json_uint(&j, "asked", s->asked);
+	json_uint(&j, "files_fetched", s->files);
+	json_uint(&j, "bytes_fetched", s->bytes);
 	json_uint(&j, "failed", s->failed);
 	json_string(&j, "error", s->error ? msg_strerror(s->error) : NULL);
 	json_uint(&j, "ms", clock_ms() - t->start_ms);
@@ -215,14 +231,18 @@ static void tell_json(const struct trip *t, const struct sight *s, bool over)
 static void tell(const struct trip *t, const struct sight *s, bool over)
 {
 	uint64_t ms = MAX(clock_ms() - t->start_ms, (uint64_t)1);
+	bool refresh = strcmp(t->verb, "refresh") == 0;
 
 	(void)printf("%s: %" PRIu64 " entries in %" PRIu64 " directories %s",
 		     t->mount->where, s->entries, s->dirs,
-		     strcmp(t->verb, "warm") == 0 ? "known" :
-						    "to be asked for again");
-	if (strcmp(t->verb, "warm") == 0)
+		     refresh ? "to be asked for again" : "known");
+	if (!refresh)
 		(void)printf(", %" PRIu64 " asked for, %" PRIu64 " entries/s",
 			     s->asked, s->entries * 1000 / ms);
+	if (strcmp(t->verb, "fetch") == 0)
+		(void)printf("; %" PRIu64 " files fetched, %" PRIu64
+			     " KiB, %" PRIu64 " KiB/s",
+			     s->files, s->bytes >> 10, s->bytes / ms);
 	(void)printf(" (%" PRIu64 ".%" PRIu64 " s)%s\n", ms / 1000,
 		     ms / 100 % 10, over ? "" : "; interrupted");
 }
@@ -246,11 +266,13 @@ static enum exitcode judge(const struct trip *t, const struct sight *s, int r)
 
 /* ---- the commands ---- */
 
-static enum exitcode go(const char *verb, const struct mountinfo_entry *e,
-			int n, char **paths, bool json)
+static enum exitcode go(const char *verb, uint64_t file_bytes_max,
+			const struct mountinfo_entry *e, int n, char **paths,
+			bool json)
 {
 	static char *all[] = { (char *)(uintptr_t) "/" };
-	struct trip t = { .mount = e, .verb = verb, .start_ms = clock_ms() };
+	struct trip t = { .mount = e, .verb = verb, .start_ms = clock_ms(),
+			  .file_bytes_max = file_bytes_max };
 	struct sight sum = { 0 };
 	enum exitcode x = EXITCODE_OK;
 	sigset_t old;
@@ -290,13 +312,16 @@ static enum exitcode command(const char *verb, int argc, char **argv)
 	static const struct option longs[] = {
 		{ "json", no_argument, NULL, 'j' },
 		{ "meta", no_argument, NULL, 'm' },
+		{ "data", no_argument, NULL, 'd' },
+		{ "max-size", required_argument, NULL, 's' },
 		{ "from", required_argument, NULL, 'f' },
 		{ "debug", required_argument, NULL, 'D' },
 		{ NULL, 0, NULL, 0 },
 	};
 	const struct mountinfo_entry *e;
 	struct mountinfo m;
-	bool warm = strcmp(verb, "warm") == 0, json = false;
+	bool warm = strcmp(verb, "warm") == 0, json = false, data = false;
+	uint64_t max = UINT64_MAX;
 	const char *from = NULL;
 	enum exitcode x;
 	int c;
@@ -306,11 +331,20 @@ static enum exitcode command(const char *verb, int argc, char **argv)
 			json = true;
 		else if (c == 'f' && warm)
 			from = optarg;
+		else if (c == 'd' && warm)
+			data = true;
+		else if (c == 's' && warm && config_parse_size(optarg, &max))
+			data = true;
+		else if (c == 's' && warm)
+			return command_usage("--max-size=%s: want a size, as "
+					     "in 512K or 20M", optarg);
 		else if ((c != 'm' || !warm) &&
 			 (c != 'D' || msg_debug_enable(optarg) < 0))
 			return command_usage("%s takes %s--json and -D only",
 					     verb,
-					     warm ? "--meta, --from, " : "");
+					     warm ? "--meta, --data, "
+						    "--max-size, --from, " :
+						    "");
 	}
 	if (optind == argc)
 		return command_usage("%s wants a mount point", verb);
@@ -324,7 +358,7 @@ static enum exitcode command(const char *verb, int argc, char **argv)
 		return x;
 	e = command_find_mount(&m, argv[optind], false);
 	x = e && from ? command_warm_from(e, from, json) :
-	    e ? go(verb, e, argc - optind - 1, argv + optind + 1, json) :
+	    e ? go(data ? "fetch" : verb, max, e, argc - optind - 1, argv + optind + 1, json) :
 		EXITCODE_NOT_MOUNTED;
 	mountinfo_done(&m);
 	return x;

@@ -33,18 +33,6 @@ static int setup_keep_back(void **state)
 	return setup_keep_as(state, true);
 }
 
-/* What is on the server is from long ago, and we can tell: only then may it be
- * kept. */
-static void age(struct fixture *f)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_REALTIME, &now);
-	remote_mem_set_clock(f->mem, (uint64_t)now.tv_sec * 1000000000, 1000);
-	admin_file(f, "/now", "now");
-	remote_mem_reset_calls(f->mem);
-}
-
 static void old_tree(struct fixture *f, unsigned dirs, unsigned files)
 {
 	admin_tree(f, dirs, files);
@@ -480,10 +468,11 @@ struct stored {
 	int status;
 };
 
-static void stored(void *arg, int status)
+static void stored(void *arg, int status, uint64_t bytes)
 {
 	struct stored *s = arg;
 
+	(void)bytes;
 	mutex_lock(&s->lock);
 	s->n++;
 	if (status < 0)
@@ -497,12 +486,10 @@ static int store_all(struct fixture *f, const uint64_t *inos, unsigned n)
 {
 	struct stored s = { .lock = MUTEX_INIT };
 	unsigned started = 0;
-	uint64_t bytes;
 
 	cond_init(&s.cond);
 	for (unsigned k = 0; k < n; k++) {
-		int r = fetch_store(f->v->fetch, inos[k], 64 * MIB, stored, &s,
-				    &bytes);
+		int r = fetch_store(f->v->fetch, inos[k], 64 * MIB, stored, &s);
 
 		assert_true(r >= 0);
 		started += r == 0;

@@ -18,7 +18,7 @@ static uint64_t begin(struct fixture *f, enum tour_kind kind, uint64_t ino)
 {
 	uint64_t id;
 
-	assert_int_equal(tour_start(f->v, kind, ino, &id), 0);
+	assert_int_equal(tour_start(f->v, kind, ino, UINT64_MAX, &id), 0);
 	return id;
 }
 
@@ -112,7 +112,8 @@ static void test_warm_of_a_part(void **state)
 	p = tour(f, TOUR_META, look_path(f, "/tree/d3/f0"));
 	assert_int_equal(p.dirs, 0);
 	assert_int_equal(p.failed, 0);
-	assert_int_equal(tour_start(f->v, TOUR_META, 999999, &(uint64_t){ 0 }),
+	assert_int_equal(tour_start(f->v, TOUR_META, 999999, 0,
+				    &(uint64_t){ 0 }),
 			 -ENOENT);
 }
 
@@ -210,7 +211,7 @@ static void test_too_many_tours(void **state)
 
 	admin_tree(f, 2, 2);
 	fault_hold(f->fault, REMOTE_READDIRPLUS);
-	while ((r = tour_start(f->v, TOUR_META, META_ROOT, &id)) == 0 &&
+	while ((r = tour_start(f->v, TOUR_META, META_ROOT, 0, &id)) == 0 &&
 	       n < ARRAY_LEN(ids))
 		ids[n++] = id;
 	assert_int_equal(r, -EBUSY);
@@ -345,7 +346,7 @@ static void test_refresh_while_a_listing_is_under_way(void **state)
 	assert_int_equal(pthread_create(&t, NULL, list_thread, &l), 0);
 	assert_true(fault_wait_held(f->fault, 1));
 	assert_int_equal(remote_mem_chmod(f->mem, "/tree/d0", 0700), 0);
-	(void)tour_start(f->v, TOUR_REFRESH, l.dir, &(uint64_t){ 0 });
+	(void)tour_start(f->v, TOUR_REFRESH, l.dir, 0, &(uint64_t){ 0 });
 	while (meta_begin(f->meta), true) {
 		struct meta_inode i;
 		int r = meta_get(f->meta, l.dir, &i);
@@ -362,7 +363,57 @@ static void test_refresh_while_a_listing_is_under_way(void **state)
 	assert_int_equal(e.attr.mode, S_IFDIR | 0700);
 }
 
-RUN_TESTS(FS_TEST(test_warm_costs_one_call_a_directory),
+static int setup_keep(void **state)
+{
+	struct fixture *f = fixture_new();
+
+	if (!f)
+		return -1;
+	f->keep = true;
+	f->config.ac_ms = CONFIG_AC_FOREVER;
+	mount_fs(f);
+	*state = f;
+	return 0;
+}
+
+static void test_warm_with_data_fetches_all_contents(void **state)
+{
+	struct fixture *f = *state;
+	struct tour_progress p;
+	char path[64], *large;
+	uint64_t id;
+
+	admin_tree(f, 20, 30);
+	large = calloc(1, 5000000);
+	assert_int_equal(remote_mem_write_file(f->mem, "/tree/large", large,
+					       5000000), 0);
+	age(f);
+	assert_int_equal(tour_start(f->v, TOUR_DATA, META_ROOT, 1000000, &id),
+			 0);
+	p = finish(f, id);
+	assert_int_equal(p.failed, 0);
+	assert_int_equal(p.files, 600); /* "/now" is of now: not kept */
+	assert_int_equal(remote_mem_calls(f->mem, REMOTE_READ), 600);
+	p = tour(f, TOUR_DATA, META_ROOT);
+	assert_int_equal(p.files, 1);
+	assert_int_equal(p.bytes, 5000000);
+	remount_fs(f);
+	remote_mem_reset_calls(f->mem);
+	for (unsigned k = 0; k < 600; k++) {
+		(void)snprintf(path, sizeof(path), "/tree/d%u/f%u", k / 30,
+			       k % 30);
+		expect_contents(f, look_path(f, path), path);
+	}
+	p = tour(f, TOUR_DATA, look_path(f, "/tree/d3/f4"));
+	assert_int_equal(p.files, 0);
+	assert_int_equal(calls(f), 0);
+	free(large);
+}
+
+RUN_TESTS(cmocka_unit_test_setup_teardown(
+		  test_warm_with_data_fetches_all_contents, setup_keep,
+		  teardown),
+	  FS_TEST(test_warm_costs_one_call_a_directory),
 	  FS_TEST(test_second_warm_asks_only_for_what_is_missing),
 	  FS_TEST(test_warm_of_a_part),
 	  FS_TEST(test_warm_knows_where_symlinks_lead),

@@ -341,6 +341,18 @@ static inline void admin_tree(struct fixture *f, unsigned dirs, unsigned files)
 	remote_mem_reset_calls(f->mem);
 }
 
+/* What is on the server is from long ago, and we can tell: only then may it be
+ * kept. */
+static inline void age(struct fixture *f)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	remote_mem_set_clock(f->mem, (uint64_t)now.tv_sec * 1000000000, 1000);
+	admin_file(f, "/now", "now");
+	remote_mem_reset_calls(f->mem);
+}
+
 /* Everything is sent; -errno of what is stuck. */
 static inline int send_all(struct fixture *f)
 {

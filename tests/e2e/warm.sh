@@ -48,6 +48,19 @@ assert w["over"] and w["failed"] == 0 and w["error"] is None, w
 print(w["asked"])')"
 same "RPCs of all that" 0 "$(rpcs)"
 
+# With the contents: then reading costs nothing either, also after a remount.
+until_true sh -c '[ $(date +%s) -gt $(($(stat -c %Z "$0") + 4)) ]' "$TMP/root/etc/file"
+status 0 "$NFSROOTFS" warm "$MNT" --data
+echo "$out"
+has "warm --data" "files fetched" "$out"
+status 1 "$NFSROOTFS" warm "$MNT" --max-size=much
+do_umount
+do_mount "tmp=/local:tmpfs,ac=forever"
+stat -f "$MNT" >/dev/null
+relay reset-counts
+same "contents" "$("$here/manifest" "$TMP/root/usr")" "$("$here/manifest" "$MNT/usr")"
+same "RPCs of reading it all" 0 "$(rpcs)"
+
 # After a remount only what was asked for is.
 do_umount
 do_mount "tmp=/local:tmpfs,ac=600"
