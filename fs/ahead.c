@@ -18,10 +18,10 @@
  *                                              as the trust in it lasts: OFF, a
  *                                              waste
  *
- * The window bounds ASKED and READY. It is small at first, doubles with every use
- * of what was asked ahead, and shrinks by one with every waste. Whoever uses a
- * directory on the road turns the road: what is behind it is needed next, what
- * was in front of it comes last.
+ * The window bounds ASKED and READY. It is small at first, grows by an eighth with
+ * every use of what was asked ahead, and shrinks by one with every waste. Whoever
+ * uses a directory on the road turns the road: what is behind it is needed next,
+ * what was in front of it comes last.
  *
  * What is not complete is listed. What is complete is confirmed by a GETATTR, and
  * listed if that finds it changed.
@@ -113,7 +113,8 @@ static void used_on_road(struct vfs *v, struct spot *s)
 
 	if (s->road != WANT) {
 		stats_add(&v->stats->ahead_used, 1);
-		a->window = MIN(a->window * 2, (unsigned)WINDOW_MAX);
+		a->window = MIN(a->window + a->window / 8,
+				(unsigned)WINDOW_MAX);
 	}
 	road_turn(a, s);
 	road_leave(a, s);
@@ -281,6 +282,8 @@ void ahead_landed(struct vfs *v, const struct landing *l)
 	if (l->ahead)
 		a->calls--;
 	s = spot_find(a, l->ino);
+	if (s && l->q == ASK_LIST)
+		s->listing = false;
 	if (s && l->status == 0 && l->stamp && l->q != ASK_LINK) {
 		s->checked = MAX(s->checked, l->stamp);
 		if (l->q == ASK_LIST)
@@ -322,24 +325,43 @@ static enum need need_on_road(struct vfs *v, const struct spot *s,
 	return vfs_trusts(v, i->checked, 0) ? NEED_NOTHING : NEED_ATTR;
 }
 
+/* Of a file in use whose trust fades: its directory, if listing that is the
+ * better way and has not been tried. */
+static struct spot *lists_instead(struct vfs *v, const struct spot *s,
+				  const struct found *f)
+	REQUIRES(v->ahead->lock)
+{
+	struct spot *dir = s->is_file ? spot_find(v->ahead, s->parent) : NULL;
+
+	return dir && lists_for_files(v->ahead, dir, &f->dir) &&
+			       is_fading(v, dir->listed) ?
+		       dir :
+		       NULL;
+}
+
 /* Of one that is in use. */
 static enum need need_renewal(struct vfs *v, struct spot *s,
 			      const struct found *f) REQUIRES(v->ahead->lock)
 {
-	struct ahead *a = v->ahead;
-	struct spot *dir = s->is_file ? spot_find(a, s->parent) : NULL;
+	struct spot *dir;
 
 	s->checked = f->i.checked;
-	if (!s->is_file && lists_for_files(a, s, &f->i) &&
-	    is_fading(v, s->listed))
+	if (s->to_list && f->i.flags & META_COMPLETE) {
+		s->to_list = false;
+		s->listing = true;
 		return NEED_LIST;
+	}
+	s->to_list = false;
 	if (!is_fading(v, f->i.checked))
 		return NEED_NOTHING;
-	/* Its directory will be listed. */
-	if (dir && lists_for_files(a, dir, &f->dir) &&
-	    is_fading(v, dir->listed))
-		return NEED_NOTHING;
-	return NEED_ATTR;
+	dir = lists_instead(v, s, f);
+	if (!dir)
+		return NEED_ATTR;
+	if (!dir->listing) {
+		dir->to_list = true;
+		spot_task(v->ahead, dir, RENEW);
+	}
+	return NEED_NOTHING;
 }
 
 /* The next to be asked for: what is in use comes first. *@ret_road: it is on
@@ -395,6 +417,8 @@ static void not_asked(struct vfs *v, uint64_t ino)
 	mutex_lock(&a->lock);
 	a->calls--;
 	s = spot_find(a, ino);
+	if (s)
+		s->listing = false;
 	if (s && s->road == ASKED)
 		road_leave(a, s);
 	mutex_unlock(&a->lock);
@@ -467,9 +491,7 @@ static void look_at(struct vfs *v, struct spot *s, uint64_t now)
 	    now - s->used_ms > limit)
 		spot_drop(v, s);
 	else if (s->used_ms && now - s->used_ms <= limit &&
-		 s->task == NOTHING &&
-		 (is_fading(v, s->checked) ||
-		  (s->files >= FILES_MIN && is_fading(v, s->listed))))
+		 s->task == NOTHING && is_fading(v, s->checked))
 		spot_task(a, s, RENEW);
 }
 

@@ -41,6 +41,7 @@ struct spot {
 	bool is_file;
 	bool passed; /* on the road, and somebody went on behind it */
 	bool again;  /* asked for a second time: it had changed */
+	bool to_list, listing; /* for its files: to be, is */
 	bool sample; /* read without the attributes of its files */
 };
 
