@@ -43,8 +43,8 @@
  * never waits for that; what is not used any more is forgotten after a window,
  * and an idle mount is silent. Not with ac=forever.
  *
- * Bounds: the table of ahead_int.h; at most CALLS_MAX flights. Nothing is asked
- * while the server is away.
+ * Bounds: the table of ahead_int.h; at most CALLS_MAX flights, and few while
+ * somebody waits for the server. Nothing is asked while the server is away.
  *
  * The lock is a leaf; the worker lets go of it to look into the cache and to ask,
  * and finds spots again by their inodes.
@@ -140,7 +140,6 @@ static bool used(struct vfs *v, struct spot *s, const struct meta_inode *i,
 		spot_task(a, s, SCAN);
 		stirs = true;
 	}
-	/* Else whoever uses it asks for it. */
 	if (s->task == NOTHING && is_fading(v, s->checked) &&
 	    vfs_trusts(v, s->checked, 0)) {
 		spot_task(a, s, RENEW);
@@ -373,7 +372,7 @@ static uint64_t next_to_ask(struct vfs *v, bool *ret_road)
 	struct spot *s = TAILQ_FIRST(&a->questions);
 
 	*ret_road = !s;
-	if (a->calls >= CALLS_MAX)
+	if (!flights_have_room(v, a->calls, CALLS_MAX))
 		return 0;
 	if (!s)
 		s = road_next(v);
@@ -491,8 +490,9 @@ static void look_at(struct vfs *v, struct spot *s, uint64_t now)
 	    now - s->used_ms > limit)
 		spot_drop(v, s);
 	else if (s->used_ms && now - s->used_ms <= limit &&
-		 s->task == NOTHING && is_fading(v, s->checked))
-		spot_task(a, s, RENEW);
+		 s->task == NOTHING && is_fading(v, s->checked) &&
+		 vfs_trusts(v, s->checked, 0))
+		spot_task(a, s, RENEW); /* else who uses it asks for it */
 }
 
 /* Returns when it is due again. */

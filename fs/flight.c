@@ -26,7 +26,7 @@
 #include "view.h"
 #include "tour.h"
 
-enum { WAIT_POLL_MS = 100 };
+enum { WAIT_POLL_MS = 100, WAITED_CALLS = 16 };
 
 static struct flight **slot_of(struct vfs *v, uint64_t ino)
 {
@@ -242,6 +242,12 @@ static void move_on(struct vfs *v, struct flight *f)
 			return;
 	}
 	land(v, f, r);
+}
+
+bool flights_have_room(struct vfs *v, unsigned n, unsigned most)
+{
+	return n < most && (n < WAITED_CALLS ||
+			    !remote_retry_is_waited_for(v->remote));
 }
 
 static void take(struct vfs *v, struct flight *f) REQUIRES(v->lock)

@@ -39,6 +39,11 @@ enum owner { FOR_AHEAD = 1, FOR_TOUR = 2 }; /* ahead_landed(), tours_landed() */
 int flight_start(struct vfs *v, enum question q, const struct meta_inode *i,
 		 enum owner owner);
 
+/* May one more be started, where the owner has @n under way and wants no more than
+ * @most? Not many are while somebody waits for the server, whose queue they would
+ * stand in. */
+bool flights_have_room(struct vfs *v, unsigned n, unsigned most);
+
 /* The worker's share: moves one flight on that has a reply which nobody waits
  * for. False: there is none. vfs.lock is not held. */
 bool flights_work(struct vfs *v);

@@ -274,6 +274,10 @@ int remote_retry_open(struct remote *inner, const struct remote_retry_options *o
  * away. What is known then keeps being served. */
 bool remote_retry_is_away(struct remote *retry);
 
+/* Is somebody waiting for the server, or was a moment ago? Then it should not be
+ * given much else to do: calls that are `background` are none of those. */
+bool remote_retry_is_waited_for(struct remote *retry);
+
 /* From now on a call that the server does not answer ends with -EIO, at once if
  * it waits already: for closing while the server is away. */
 void remote_retry_give_up(struct remote *retry);

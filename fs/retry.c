@@ -54,6 +54,7 @@ enum {
 	TELL_AFTER_MS = 300,
 	LOOK_OUT_MS = 500,
 	LOOK_AGAIN_MS = 50, /* at what the server may be making still */
+	WAITED_MS = 20, /* who waited will, as likely as not, wait again */
 };
 
 struct retry;
@@ -82,6 +83,8 @@ struct retry {
 	uint64_t time_unit_ns; /* atomic; of the server's disk, from FSINFO */
 	bool away;             /* atomic; written under the lock */
 	bool giving_up;        /* the same: no patience is left for anybody */
+	unsigned waited_n;     /* atomic; calls under way that are not background */
+	uint64_t waited_ms;    /* atomic; when one of those was last over */
 
 	struct mutex lock; /* guards what follows */
 	struct cond due;   /* for the thread: the queues or closing changed */
@@ -110,6 +113,11 @@ static void finish(struct pending *p, int status)
 	c->status = status;
 	c->maybe_done = p->maybe_done && retry_is_no_answer(status);
 	free(p);
+	if (!c->background) {
+		__atomic_store_n(&self->waited_ms, clock_ms(),
+				 __ATOMIC_RELAXED);
+		__atomic_sub_fetch(&self->waited_n, 1, __ATOMIC_RELAXED);
+	}
 	remote_complete(c);
 
 	mutex_lock(&self->lock);
@@ -142,6 +150,15 @@ static void server_is_away(struct retry *self, const struct pending *p)
 	else
 		msg_warning("server %s not responding, still trying",
 			    self->address);
+}
+
+bool remote_retry_is_waited_for(struct remote *retry)
+{
+	struct retry *self = to_retry(retry);
+
+	return __atomic_load_n(&self->waited_n, __ATOMIC_RELAXED) > 0 ||
+	       clock_ms() - __atomic_load_n(&self->waited_ms,
+					    __ATOMIC_RELAXED) <= WAITED_MS;
 }
 
 /* Any reply says that the server is back: those who wait for it need not wait
@@ -242,6 +259,7 @@ static void look_out(struct retry *self)
 	if (needed) {
 		/* As remote_submit() does, but not sent at once: an attempt
 		 * has just failed. */
+		c->background = true;
 		c->frames[c->frames_n].fn = lookout_done;
 		c->frames[c->frames_n++].arg = self;
 		*p = (struct pending){ .self = self,
@@ -412,6 +430,8 @@ static void retry_submit(struct remote *r, struct remote_call *c)
 	p->call = c;
 	c->started_ms = clock_ms();
 	c->attempts = 0;
+	if (!c->background)
+		__atomic_add_fetch(&self->waited_n, 1, __ATOMIC_RELAXED);
 	mutex_lock(&self->lock);
 	self->pending_n++;
 	mutex_unlock(&self->lock);

@@ -479,8 +479,8 @@ static bool look_after(struct vfs *v, struct tour *t) REQUIRES(v->tours->lock)
 	if (clock_ms() - t->looked_ms > TOUR_LAPSE_MS)
 		t->ends = true;
 	t->p.over = t->stack_n == 0 && t->asked_n == 0 && t->files_n == 0;
-	return !t->ends && t->stack_n > 0 && t->asked_n < CALLS_MAX &&
-	       t->files_n < FILES_MAX;
+	return !t->ends && t->stack_n > 0 && t->files_n < FILES_MAX &&
+	       flights_have_room(v, t->asked_n, CALLS_MAX);
 }
 
 /* One step of @t. False: there is nothing to do for it now; or there is, when the

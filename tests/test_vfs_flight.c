@@ -3,6 +3,8 @@
  * answer; symlinks' targets, which are kept; directories listed again that did not
  * change.
  */
+#include <poll.h>
+
 #include "vfs_fixture.h"
 
 #include "../fs/flight.h"
@@ -255,6 +257,31 @@ static void test_the_same_question_is_asked_once(void **state)
 	assert_int_equal(getattrs(f), 1);
 }
 
+/* While somebody waits for the server, it is not given much else to do. */
+static void test_few_are_under_way_while_somebody_waits(void **state)
+{
+	struct fixture *f = *state;
+	struct asker a = { .f = f };
+	pthread_t t;
+
+	admin_tree(f, 1, 1);
+	a.ino = look_path(f, "/tree/d0");
+	remount_fs(f);
+	while (!flights_have_room(f->v, 200, 256))
+		(void)poll(NULL, 0, 1);
+	fault_hold(f->fault, REMOTE_GETATTR);
+	assert_int_equal(pthread_create(&t, NULL, stat_thread, &a), 0);
+	assert_true(fault_wait_held(f->fault, 1));
+	assert_false(flights_have_room(f->v, 200, 256));
+	assert_false(flights_have_room(f->v, 20, 256));
+	assert_true(flights_have_room(f->v, 10, 256));
+	fault_release(f->fault);
+	(void)pthread_join(t, NULL);
+	while (!flights_have_room(f->v, 200, 256))
+		(void)poll(NULL, 0, 1);
+	assert_false(flights_have_room(f->v, 256, 256));
+}
+
 /* Whoever needs what is asked for ahead waits for that. */
 static void test_a_reader_joins_what_is_asked_ahead(void **state)
 {
@@ -288,4 +315,5 @@ RUN_TESTS(FS_TEST(test_a_target_is_asked_for_once),
 	  FS_TEST(test_own_changes_while_a_directory_is_renewed),
 	  FS_TEST(test_changes_of_both_while_a_directory_is_renewed),
 	  FS_TEST(test_the_same_question_is_asked_once),
+	  FS_TEST(test_few_are_under_way_while_somebody_waits),
 	  FS_TEST(test_a_reader_joins_what_is_asked_ahead))
