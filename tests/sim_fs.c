@@ -14,6 +14,8 @@
  */
 #include "sim.h"
 
+#include "../fs/tour.h"
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { SEEDS_DEFAULT = 200 };
 #else
@@ -454,6 +456,20 @@ static void die(struct sim *s)
 	begin_life(s);
 }
 
+/* The tree is gone through while other things happen: listed, so that replies
+ * that are older than changes come back later than those; or doubted. */
+static void op_tour(struct sim *s)
+{
+	enum tour_kind kind = chance(s, 2) ? TOUR_META : TOUR_REFRESH;
+	uint64_t id;
+	int r = tour_start(s->f.v, kind, META_ROOT, UINT64_MAX, &id);
+
+	say(s, "tour %d\n", (int)kind);
+	assert_true(r == 0 || r == -EBUSY);
+	if (r == 0 && chance(s, 2) == 0)
+		tour_stop(s->f.v, id);
+}
+
 static void op_life(struct sim *s)
 {
 	bool forget = chance(s, 3) == 0;
@@ -498,7 +514,7 @@ static void step(struct sim *s)
 		op_remove, op_remove, op_remove, op_rename, op_rename,
 		op_rename, op_link,   op_write,  op_write,  op_write,
 		op_write,  op_setattr, op_setattr, op_look, op_forget,
-		op_forget, op_fault,  op_send,   op_send,
+		op_forget, op_fault,  op_send,   op_send,   op_tour,
 	};
 
 	total.ops++;
