@@ -218,5 +218,5 @@ python3 "$TMP/writer.py" check "$MNT" "$TMP/manifest" >/dev/null ||
 sync_mount
 python3 "$TMP/writer.py" check "$TMP/root" "$TMP/manifest" >/dev/null ||
   fail "on the server's disk"
-do_umount
 echo "$KILLS deaths, something was pending at $pending; $total objects at the end"
+do_umount
