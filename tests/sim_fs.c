@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* sim_fs.c: the filesystem against a model (sim_model.h), at random: operations,
- * flushes of the write-back log, faults of the server and of the way to it,
- * unmounting, and deaths of the process. What the filesystem shows must be the
- * model at any time; and what the server has, once all is sent.
+ * flushes of the write-back log, faults of the server and of the way to it, a
+ * local disk without room for the metadata cache, unmounting, and deaths of the
+ * process. What the filesystem shows must be the model at any time; and what the
+ * server has, once all is sent.
  *
  *	sim_fs [SEEDS]         as many seeds, from 1 on (SIM_SEEDS)
  *	SEED=n sim_fs          this one, telling what it does
