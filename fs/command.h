@@ -46,8 +46,8 @@ int command_mountpoint(const char *path, char **ret);
 struct mountinfo;
 struct mountinfo_entry;
 
-/* warm --from @file, on the mount @e (warm_record.c). Interrupted, it leaves
- * threads behind: the process is to end. */
+/* warm --from @file, on the mount @e (warm_record.c). Interrupted, it
+ * does not return: the process ends. */
 enum exitcode command_warm_from(const struct mountinfo_entry *e,
 				const char *file, bool json);
 

@@ -83,8 +83,6 @@ static void tell_text(const struct mountinfo_entry *e, const struct show *s,
 static enum exitcode judge(const struct mountinfo_entry *e, const char *file,
 			   const struct show *s, int r, uint64_t bad_line)
 {
-	if (r == -EINTR)
-		return EXITCODE_INTERRUPTED;
 	if (r == -EBADMSG)
 		msg_error("%s: line %" PRIu64 " is not one of a record, as "
 			  "mount -o record=FILE writes it",
@@ -124,6 +122,12 @@ enum exitcode command_warm_from(const struct mountinfo_entry *e,
 			tell_json(e, &s, r == 0);
 		else
 			tell_text(e, &s, r == 0);
+	}
+	if (r == -EINTR) {
+		/* Threads may wait for a server that is away: nothing is left to
+		 * be done but to end them. */
+		(void)fflush(stdout);
+		_exit(EXITCODE_INTERRUPTED);
 	}
 	return judge(e, file, &s, r, bad_line);
 }
