@@ -84,13 +84,12 @@ static bool is_fading(struct vfs *v, uint64_t checked)
 /* ---- told by operations ---- */
 
 /* A file's use is one of its directory, too. */
-static void count_file(struct vfs *v, struct spot *s, uint64_t parent)
-	REQUIRES(v->ahead->lock)
+static void count_file(struct ahead *a, struct spot *s, uint64_t parent)
+	REQUIRES(a->lock)
 {
-	struct ahead *a = v->ahead;
 	struct spot *dir;
 
-	dir = spot_get(v, s->is_file ? s->parent : parent);
+	dir = spot_get(a, s->is_file ? s->parent : parent);
 	if (!dir)
 		return;
 	dir->used_ms = clock_ms();
@@ -106,13 +105,10 @@ static void count_file(struct vfs *v, struct spot *s, uint64_t parent)
 	}
 }
 
-static void used_on_road(struct vfs *v, struct spot *s)
-	REQUIRES(v->ahead->lock)
+static void used_on_road(struct ahead *a, struct spot *s) REQUIRES(a->lock)
 {
-	struct ahead *a = v->ahead;
-
 	if (s->road != WANT) {
-		stats_add(&v->stats->ahead_used, 1);
+		stats_add(&a->stats->ahead_used, 1);
 		a->window = MIN(a->window + a->window / 8,
 				(unsigned)WINDOW_MAX);
 	}
@@ -121,19 +117,18 @@ static void used_on_road(struct vfs *v, struct spot *s)
 }
 
 /* Has the worker to look at it? */
-static bool used(struct vfs *v, struct spot *s, const struct meta_inode *i,
-		 enum use use) REQUIRES(v->ahead->lock)
+static bool used(struct vfs *v, struct ahead *a, struct spot *s,
+		 const struct meta_inode *i, enum use use) REQUIRES(a->lock)
 {
-	struct ahead *a = v->ahead;
 	uint64_t now = clock_ms();
 	bool stirs = false;
 
 	if (!S_ISDIR(i->attr.mode))
-		count_file(v, s, i->parent);
+		count_file(a, s, i->parent);
 	s->used_ms = now;
 	s->checked = i->checked;
 	if (use != USE_ATTR && s->road != OFF) {
-		used_on_road(v, s);
+		used_on_road(a, s);
 		stirs = true;
 	}
 	if (use == USE_READ && now - s->scanned_ms >= ahead_in_use_ms(v) / 2) {
@@ -157,8 +152,8 @@ void ahead_used(struct vfs *v, const struct meta_inode *i, enum use use)
 	if (!is_on(v) || i->handle.len == 0 || i->flags & META_REMOVED)
 		return;
 	mutex_lock(&a->lock);
-	s = spot_get(v, i->ino);
-	stirs = s && used(v, s, i, use);
+	s = spot_get(a, i->ino);
+	stirs = s && used(v, a, s, i, use);
 	mutex_unlock(&a->lock);
 	if (stirs)
 		vfs_stir(v);
@@ -176,9 +171,9 @@ static bool lists_for_files(const struct ahead *a, const struct spot *s,
 }
 
 /* From now on files' attributes are wanted: those that are ready are not. */
-static void start_wanting_files(struct vfs *v) REQUIRES(v->ahead->lock)
+static void start_wanting_files(struct vfs *v, struct ahead *a)
+	REQUIRES(a->lock)
 {
-	struct ahead *a = v->ahead;
 	struct spot *s;
 
 	TAILQ_FOREACH(s, &a->road, way)
@@ -208,7 +203,7 @@ bool ahead_lists(struct vfs *v, const struct meta_inode *file,
 		a->wants_files = MIN(a->wants_files + 1,
 				     (unsigned)WANTS_FILES_MAX);
 		if (a->wants_files == WANTS_FILES)
-			start_wanting_files(v);
+			start_wanting_files(v, a);
 	}
 	mutex_unlock(&a->lock);
 	return yes;
@@ -240,10 +235,8 @@ bool ahead_withholds(struct vfs *v, uint64_t dir, uint64_t after)
 
 /* ---- symlinks ---- */
 
-bool ahead_wants_links(struct vfs *v)
+bool ahead_wants_links(struct vfs *v, struct ahead *a)
 {
-	struct ahead *a = v->ahead;
-
 	return a->wants_links >= WANTS_LINKS &&
 	       clock_ms() - a->links_ms < ahead_in_use_ms(v);
 }
@@ -261,8 +254,8 @@ void ahead_missed_link(struct vfs *v, const struct meta_inode *link)
 		a->wants_links = 0;
 	a->wants_links++;
 	a->links_ms = clock_ms();
-	wants = ahead_wants_links(v);
-	dir = wants ? spot_get(v, link->parent) : NULL;
+	wants = ahead_wants_links(v, a);
+	dir = wants ? spot_get(a, link->parent) : NULL;
 	if (dir) /* those beside it, then */
 		spot_task(a, dir, SCAN);
 	mutex_unlock(&a->lock);
@@ -312,35 +305,35 @@ struct found {
 };
 
 /* Of a spot on the road. */
-static enum need need_on_road(struct vfs *v, const struct spot *s,
-			      const struct meta_inode *i)
-	REQUIRES(v->ahead->lock)
+static enum need need_on_road(struct vfs *v, struct ahead *a,
+			      const struct spot *s, const struct meta_inode *i)
+	REQUIRES(a->lock)
 {
 	bool complete = i->flags & META_COMPLETE;
 
-	if (!complete || (v->ahead->wants_files >= WANTS_FILES &&
-			  !vfs_trusts(v, s->listed, 0)))
+	if (!complete ||
+	    (a->wants_files >= WANTS_FILES && !vfs_trusts(v, s->listed, 0)))
 		return NEED_LIST;
 	return vfs_trusts(v, i->checked, 0) ? NEED_NOTHING : NEED_ATTR;
 }
 
 /* Of a file in use whose trust fades: its directory, if listing that is the
  * better way and has not been tried. */
-static struct spot *lists_instead(struct vfs *v, const struct spot *s,
-				  const struct found *f)
-	REQUIRES(v->ahead->lock)
+static struct spot *lists_instead(struct vfs *v, struct ahead *a,
+				  const struct spot *s, const struct found *f)
+	REQUIRES(a->lock)
 {
-	struct spot *dir = s->is_file ? spot_find(v->ahead, s->parent) : NULL;
+	struct spot *dir = s->is_file ? spot_find(a, s->parent) : NULL;
 
-	return dir && lists_for_files(v->ahead, dir, &f->dir) &&
+	return dir && lists_for_files(a, dir, &f->dir) &&
 			       is_fading(v, dir->listed) ?
 		       dir :
 		       NULL;
 }
 
 /* Of one that is in use. */
-static enum need need_renewal(struct vfs *v, struct spot *s,
-			      const struct found *f) REQUIRES(v->ahead->lock)
+static enum need need_renewal(struct vfs *v, struct ahead *a, struct spot *s,
+			      const struct found *f) REQUIRES(a->lock)
 {
 	struct spot *dir;
 
@@ -353,43 +346,41 @@ static enum need need_renewal(struct vfs *v, struct spot *s,
 	s->to_list = false;
 	if (!is_fading(v, f->i.checked))
 		return NEED_NOTHING;
-	dir = lists_instead(v, s, f);
+	dir = lists_instead(v, a, s, f);
 	if (!dir)
 		return NEED_ATTR;
 	if (!dir->listing) {
 		dir->to_list = true;
-		spot_task(v->ahead, dir, RENEW);
+		spot_task(a, dir, RENEW);
 	}
 	return NEED_NOTHING;
 }
 
 /* The next to be asked for: what is in use comes first. *@ret_road: it is on
  * the road. 0: none. */
-static uint64_t next_to_ask(struct vfs *v, bool *ret_road)
-	REQUIRES(v->ahead->lock)
+static uint64_t next_to_ask(struct vfs *v, struct ahead *a, bool *ret_road)
+	REQUIRES(a->lock)
 {
-	struct ahead *a = v->ahead;
 	struct spot *s = TAILQ_FIRST(&a->questions);
 
 	*ret_road = !s;
 	if (!flights_have_room(v, a->calls, CALLS_MAX))
 		return 0;
 	if (!s)
-		s = road_next(v);
+		s = road_next(a);
 	return s ? s->ino : 0;
 }
 
 /* What @s needs; it is taken for asked from now on. */
-static enum need prepare(struct vfs *v, struct spot *s, bool road,
-			 const struct found *f) REQUIRES(v->ahead->lock)
+static enum need prepare(struct vfs *v, struct ahead *a, struct spot *s,
+			 bool road, const struct found *f) REQUIRES(a->lock)
 {
-	struct ahead *a = v->ahead;
 	enum need need;
 
 	if (road) {
 		if (s->road != WANT)
 			return NEED_NOTHING;
-		need = f ? need_on_road(v, s, &f->i) : NEED_NOTHING;
+		need = f ? need_on_road(v, a, s, &f->i) : NEED_NOTHING;
 		if (!f)
 			road_leave(a, s);
 		else
@@ -398,7 +389,7 @@ static enum need prepare(struct vfs *v, struct spot *s, bool road,
 			spot_task(a, s, SCAN);
 	} else {
 		need = !f ? NEED_NOTHING :
-		       s->task == RENEW ? need_renewal(v, s, f) :
+		       s->task == RENEW ? need_renewal(v, a, s, f) :
 		       s->task == LINK && !f->target ? NEED_LINK :
 						       NEED_NOTHING;
 		if (s->task != SCAN)
@@ -450,7 +441,7 @@ static bool ask_next(struct vfs *v)
 	int r;
 
 	mutex_lock(&a->lock);
-	ino = next_to_ask(v, &road);
+	ino = next_to_ask(v, a, &road);
 	mutex_unlock(&a->lock);
 	if (ino == 0)
 		return false;
@@ -458,7 +449,7 @@ static bool ask_next(struct vfs *v)
 	mutex_lock(&a->lock);
 	s = spot_find(a, ino);
 	if (s)
-		need = prepare(v, s, road, known ? &f : NULL);
+		need = prepare(v, a, s, road, known ? &f : NULL);
 	mutex_unlock(&a->lock);
 	if (need == NEED_NOTHING)
 		return true;
@@ -474,21 +465,20 @@ static bool ask_next(struct vfs *v)
 
 /* ---- the worker: time passes ---- */
 
-static void look_at(struct vfs *v, struct spot *s, uint64_t now)
-	REQUIRES(v->ahead->lock)
+static void look_at(struct vfs *v, struct ahead *a, struct spot *s,
+		    uint64_t now) REQUIRES(a->lock)
 {
-	struct ahead *a = v->ahead;
 	uint64_t limit = ahead_in_use_ms(v);
 
 	if ((s->road == READY || s->road == WANT) && now - s->road_ms > limit) {
 		if (s->road == READY)
-			road_waste(v, s);
+			road_waste(a, s);
 		else
 			road_leave(a, s);
 	}
 	if (s->road == OFF && s->task == NOTHING && s->files == 0 &&
 	    now - s->used_ms > limit)
-		spot_drop(v, s);
+		spot_drop(a, s);
 	else if (s->used_ms && now - s->used_ms <= limit &&
 		 s->task == NOTHING && is_fading(v, s->checked) &&
 		 vfs_trusts(v, s->checked, 0))
@@ -506,7 +496,7 @@ static uint64_t pass(struct vfs *v)
 	if (a->pass_ms <= now) {
 		for (s = TAILQ_LAST(&a->ages, spots); s; s = older) {
 			older = TAILQ_PREV(s, spots, age);
-			look_at(v, s, now);
+			look_at(v, a, s, now);
 		}
 		a->pass_ms = now + MAX(ahead_in_use_ms(v) / PASSES, (uint64_t)1);
 	}

@@ -9,7 +9,7 @@
 
 #include "flight.h"
 
-int ahead_new(struct ahead **ret);
+int ahead_new(struct stats *stats, struct ahead **ret);
 void ahead_free(struct ahead *a); /* after the worker. NULL is fine */
 
 /* ---- told by operations ---- */

@@ -48,7 +48,8 @@ struct spot {
 TAILQ_HEAD(spots, spot);
 
 struct ahead {
-	struct mutex lock; /* guards all of it; a leaf */
+	struct stats *stats;
+	struct mutex lock; /* guards all that follows; a leaf */
 	struct spot **slots;
 	unsigned n;
 	struct spots ages; /* all, the one touched last at the head */
@@ -70,15 +71,15 @@ struct ahead {
 
 struct spot *spot_find(struct ahead *a, uint64_t ino) REQUIRES(a->lock);
 /* The same, new if it has to be, and touched. NULL without memory. */
-struct spot *spot_get(struct vfs *v, uint64_t ino) REQUIRES(v->ahead->lock);
-void spot_drop(struct vfs *v, struct spot *s) REQUIRES(v->ahead->lock);
+struct spot *spot_get(struct ahead *a, uint64_t ino) REQUIRES(a->lock);
+void spot_drop(struct ahead *a, struct spot *s) REQUIRES(a->lock);
 void spot_task(struct ahead *a, struct spot *s, enum task task)
 	REQUIRES(a->lock);
 
 /* Put @s, which is OFF, on the road behind @after (NULL: at its head). False:
  * the road is full. */
-bool road_join(struct vfs *v, struct spot *s, struct spot *after)
-	REQUIRES(v->ahead->lock);
+bool road_join(struct ahead *a, struct spot *s, struct spot *after)
+	REQUIRES(a->lock);
 void road_leave(struct ahead *a, struct spot *s) REQUIRES(a->lock);
 /* From one state on the road to another. */
 void road_set(struct ahead *a, struct spot *s, enum road road)
@@ -87,13 +88,13 @@ void road_set(struct ahead *a, struct spot *s, enum road road)
 void road_turn(struct ahead *a, const struct spot *s) REQUIRES(a->lock);
 /* The next to be asked for, if the window has room, or gets it at the cost of
  * what is farther away. NULL: none. */
-struct spot *road_next(struct vfs *v) REQUIRES(v->ahead->lock);
+struct spot *road_next(struct ahead *a) REQUIRES(a->lock);
 /* Was not used: it leaves. */
-void road_waste(struct vfs *v, struct spot *s) REQUIRES(v->ahead->lock);
+void road_waste(struct ahead *a, struct spot *s) REQUIRES(a->lock);
 
 /* How long something is in use after it was used, ms. */
 uint64_t ahead_in_use_ms(const struct vfs *v);
-bool ahead_wants_links(struct vfs *v) REQUIRES(v->ahead->lock);
+bool ahead_wants_links(struct vfs *v, struct ahead *a) REQUIRES(a->lock);
 
 /* ---- ahead_scan.c ---- */
 

@@ -60,15 +60,15 @@ static void line_up(struct vfs *v, const struct scan *s, uint64_t *at)
 		if (child && (child->road != OFF ||
 			      (s->files && vfs_trusts(v, child->listed, 0))))
 			continue;
-		child = spot_get(v, s->dirs[k]);
+		child = spot_get(a, s->dirs[k]);
 		if (after && (after != spot_find(a, *at) || after->road == OFF))
 			after = NULL;
-		if (!child || !road_join(v, child, after))
+		if (!child || !road_join(a, child, after))
 			break;
 		*at = child->ino;
 	}
 	for (unsigned k = 0; k < s->targets_n; k++) {
-		struct spot *link = spot_get(v, s->targets[k]);
+		struct spot *link = spot_get(a, s->targets[k]);
 
 		if (link && link->task == NOTHING)
 			spot_task(a, link, LINK);
@@ -117,7 +117,7 @@ bool ahead_scan(struct vfs *v)
 	s->scanned_ms = clock_ms();
 	ino = s->ino;
 	files = a->wants_files >= WANTS_FILES;
-	links = ahead_wants_links(v);
+	links = ahead_wants_links(v, a);
 	mutex_unlock(&a->lock);
 
 	meta_begin(v->meta);

@@ -11,7 +11,7 @@ static struct spot **slot_of(struct ahead *a, uint64_t ino)
 	return &a->slots[ino * 0x9E3779B97F4A7C15u >> 50];
 }
 
-int ahead_new(struct ahead **ret)
+int ahead_new(struct stats *stats, struct ahead **ret)
 {
 	struct ahead *a = calloc(1, sizeof(*a));
 
@@ -22,6 +22,7 @@ int ahead_new(struct ahead **ret)
 		free(a);
 		return -ENOMEM;
 	}
+	a->stats = stats;
 	mutex_init(&a->lock);
 	TAILQ_INIT(&a->ages);
 	TAILQ_INIT(&a->road);
@@ -71,13 +72,12 @@ void spot_task(struct ahead *a, struct spot *s, enum task task)
 				  job);
 }
 
-void spot_drop(struct vfs *v, struct spot *s)
+void spot_drop(struct ahead *a, struct spot *s)
 {
-	struct ahead *a = v->ahead;
 	struct spot **p = slot_of(a, s->ino), *dir;
 
 	if (s->road == READY)
-		road_waste(v, s);
+		road_waste(a, s);
 	else if (s->road != OFF)
 		road_leave(a, s);
 	spot_task(a, s, NOTHING);
@@ -91,16 +91,15 @@ void spot_drop(struct vfs *v, struct spot *s)
 	free(s);
 }
 
-struct spot *spot_get(struct vfs *v, uint64_t ino)
+struct spot *spot_get(struct ahead *a, uint64_t ino)
 {
-	struct ahead *a = v->ahead;
 	struct spot *s = spot_find(a, ino);
 
 	if (s) {
 		TAILQ_REMOVE(&a->ages, s, age);
 	} else {
 		if (a->n == SPOTS_MAX)
-			spot_drop(v, TAILQ_LAST(&a->ages, spots));
+			spot_drop(a, TAILQ_LAST(&a->ages, spots));
 		s = calloc(1, sizeof(*s));
 		if (!s)
 			return NULL;
@@ -119,7 +118,7 @@ void ahead_forget(struct vfs *v)
 
 	mutex_lock(&a->lock);
 	while (a->n > 0)
-		spot_drop(v, TAILQ_FIRST(&a->ages));
+		spot_drop(a, TAILQ_FIRST(&a->ages));
 	mutex_unlock(&a->lock);
 }
 
@@ -140,26 +139,22 @@ void road_set(struct ahead *a, struct spot *s, enum road road)
 	s->road = road;
 }
 
-void road_waste(struct vfs *v, struct spot *s)
+void road_waste(struct ahead *a, struct spot *s)
 {
-	struct ahead *a = v->ahead;
-
-	stats_add(&v->stats->ahead_wasted, 1);
+	stats_add(&a->stats->ahead_wasted, 1);
 	a->window = MAX(a->window - 1, (unsigned)WINDOW_MIN);
 	road_leave(a, s);
 }
 
-bool road_join(struct vfs *v, struct spot *s, struct spot *after)
+bool road_join(struct ahead *a, struct spot *s, struct spot *after)
 {
-	struct ahead *a = v->ahead;
-
 	if (a->road_n == ROAD_MAX) {
 		struct spot *last = TAILQ_LAST(&a->road, spots);
 
 		if (last == after)
 			return false;
 		if (last->road == READY)
-			road_waste(v, last);
+			road_waste(a, last);
 		else
 			road_leave(a, last);
 	}
@@ -185,9 +180,8 @@ void road_turn(struct ahead *a, const struct spot *s)
 	}
 }
 
-struct spot *road_next(struct vfs *v)
+struct spot *road_next(struct ahead *a)
 {
-	struct ahead *a = v->ahead;
 	struct spot *want, *far;
 
 	if (a->asked + a->ready == a->road_n)
@@ -203,6 +197,6 @@ struct spot *road_next(struct vfs *v)
 		far = TAILQ_PREV(far, spots, way);
 	if (far == want || !far->passed)
 		return NULL;
-	road_waste(v, far);
+	road_waste(a, far);
 	return want;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* flight.h: questions to the server about one inode: its attributes (one
  * GETATTR); of a symlink, its target (READLINK); of a directory, its names with
- * all their attributes (READDIRPLUS, page by page). A question that is under way is a flight; who
- * needs the same answer waits for it instead of asking again, or nobody does,
- * and then hundreds may be under way for the price of their memory.
+ * all their attributes (READDIRPLUS, page by page). A question that is under way
+ * is a flight; who needs the same answer waits for it instead of asking again, or
+ * nobody does, and then hundreds may be under way for the price of their memory.
  */
 #pragma once
 

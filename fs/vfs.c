@@ -386,7 +386,7 @@ int vfs_open(const struct config *config, struct meta *meta,
 	set_client(v);
 	r = nodes_new(&stats->nodes, &v->nodes);
 	if (r == 0)
-		r = ahead_new(&v->ahead);
+		r = ahead_new(stats, &v->ahead);
 	if (r == 0)
 		r = tours_new(&v->tours);
 	if (r == 0)
