@@ -102,7 +102,8 @@ for kind in contents same-size mode owner added deeper removed replaced linked l
   file-to-dir dir-to-link removed-dir; do
   python3 "$TMP/show" "$root/etc" "$MNT/etc" $((ac + 1))
   change $kind
-  python3 "$TMP/show" "$root/etc" "$MNT/etc" $ac ||
+  # and a second for the program that looks
+  python3 "$TMP/show" "$root/etc" "$MNT/etc" $((ac + 1)) ||
     fail "$kind is not seen within $ac s by who uses it steadily"
 done
 same "the mount beneath" over "$(cat "$MNT/srv/point/file")"
