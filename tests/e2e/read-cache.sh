@@ -9,7 +9,7 @@ mkdir -p "$TMP/root/usr"
 "$here/make-tree" 1500 "$TMP/tree.tar"
 tar -xf "$TMP/tree.tar" -C "$TMP/root/usr"
 for n in 1 2 3; do head -c 9000000 /dev/urandom >"$TMP/root/usr/large$n"; done
-want=$("$here/manifest" "$TMP/root/usr")
+want=$("$here/manifest" "$TMP/root/usr" | sha256sum)
 touch "$TMP/root/now"
 start_server "$TMP/root"
 start_relay
@@ -27,7 +27,7 @@ on_disk() { du -sb --apparent-size "$CACHE"/*/blob | cut -f1; }
 # ---- within its bound ----
 do_mount notmp,ac=forever,cachesize=16M
 for round in 1 2; do
-  same "round $round" "$want" "$("$here/manifest" "$MNT/usr")"
+  same "round $round" "$want" "$("$here/manifest" "$MNT/usr" | sha256sum)"
   echo 3 >/proc/sys/vm/drop_caches
 done
 [ "$(contents evicted_bytes)" -gt 0 ] || fail "nothing was evicted"
@@ -37,7 +37,7 @@ do_umount
 
 # ---- damaged ----
 do_mount notmp,ac=forever
-same "filled" "$want" "$("$here/manifest" "$MNT/usr")"
+same "filled" "$want" "$("$here/manifest" "$MNT/usr" | sha256sum)"
 do_umount
 seed=$(date +%N)
 echo "seed $seed"
@@ -55,15 +55,15 @@ for name in os.listdir(sys.argv[2]):
             f.write(bytes([random.randrange(256)]))
 PY
 do_mount notmp,ac=forever
-same "damaged" "$want" "$("$here/manifest" "$MNT/usr")"
+same "damaged" "$want" "$("$here/manifest" "$MNT/usr" | sha256sum)"
 do_umount
 do_mount notmp,ac=forever
-same "mended" "$want" "$("$here/manifest" "$MNT/usr")"
+same "mended" "$want" "$("$here/manifest" "$MNT/usr" | sha256sum)"
 do_umount
 
 # ---- none ----
 do_mount notmp,ac=forever,cachesize=0
-same "without a cache" "$want" "$("$here/manifest" "$MNT/usr")"
+same "without a cache" "$want" "$("$here/manifest" "$MNT/usr" | sha256sum)"
 [ "$(contents bytes_on_disk)" -le 131072 ] || # an empty index
   fail "without a cache: $(contents bytes_on_disk) bytes on disk"
 do_umount

@@ -9,7 +9,7 @@ mkdir -p "$TMP/root/usr"
 "$here/make-tree" 3000 "$TMP/tree.tar"
 tar -xf "$TMP/tree.tar" -C "$TMP/root/usr"
 head -c 40000000 /dev/urandom >"$TMP/root/usr/large"
-want=$("$here/manifest" "$TMP/root/usr/tree")
+want=$("$here/manifest" "$TMP/root/usr/tree" | sha256sum)
 sum=$(sha256sum <"$TMP/root/usr/large")
 # Files without contents are not read, and those of many chunks take more.
 files=$(find "$TMP/root/usr/tree" -type f -size +0 | wc -l)
@@ -32,7 +32,7 @@ do_mount notmp
 find "$MNT" >/dev/null
 relay reset-counts
 start=$(date +%s%N)
-same "the tree" "$want" "$("$here/manifest" "$MNT/usr/tree")"
+same "the tree" "$want" "$("$here/manifest" "$MNT/usr/tree" | sha256sum)"
 echo "reading $files files, cold: $(rpcs READ) READs, $((($(date +%s%N) - start) / 1000000)) ms"
 [ "$(rpcs READ)" -le $((files * 12 / 10)) ] || fail "cold: $(relay counts)"
 
@@ -47,7 +47,7 @@ mv "$MNT/tree" "$MNT/copy"
 sync_mount
 drop_page_cache
 relay reset-counts
-same "the copy" "$want" "$("$here/manifest" "$MNT/copy")"
+same "the copy" "$want" "$("$here/manifest" "$MNT/copy" | sha256sum)"
 same "READs of what was written here" 0 "$(rpcs READ)"
 same "READLINKs of what was written here" 0 "$(rpcs READLINK)"
 do_umount
@@ -61,8 +61,8 @@ do_umount
 do_mount notmp,ac=forever
 stat -f "$MNT" >/dev/null # the space left is not kept across mounts
 relay reset-counts
-same "the tree" "$want" "$("$here/manifest" "$MNT/usr/tree")"
-same "the copy" "$want" "$("$here/manifest" "$MNT/copy")"
+same "the tree" "$want" "$("$here/manifest" "$MNT/usr/tree" | sha256sum)"
+same "the copy" "$want" "$("$here/manifest" "$MNT/copy" | sha256sum)"
 same "the large file" "$sum" "$(sha256sum <"$MNT/usr/large")"
 echo "after a remount, ac=forever: $(relay counts)"
 same "RPCs after a remount" 0 "$(rpcs)"
