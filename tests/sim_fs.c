@@ -227,13 +227,14 @@ static void op_setattr(struct sim *s)
 static void op_write(struct sim *s)
 {
 	int node = any_node(s, S_IFREG, false);
-	struct node *n = &s->m.n[node];
+	struct node *n;
 	uint64_t offset = chance(s, 3) ? chance(s, 1000) : chance(s, 5000);
 	uint32_t len = 1 + chance(s, chance(s, 3) ? 100 : 3000);
 	char data[3000];
 
 	if (node == ABSENT)
 		return;
+	n = &s->m.n[node];
 	if (chance(s, 2))
 		offset = MIN(n->size, (uint64_t)5000);
 	memset(data, (int)(1 + chance(s, 120)), sizeof(data));
