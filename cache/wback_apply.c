@@ -527,6 +527,7 @@ void cancel_unmade(struct wback *wb, struct object *o)
 {
 	struct op *replacing;
 
+	unmade_count(o);
 	o->removed = o->forgotten = true;
 	while ((replacing = find_replacing(o)))
 		cancel_replacing(wb, replacing, NULL);

@@ -242,6 +242,9 @@ void op_cancel(struct wback *wb, struct op *op);
 
 /* ---- wback_outcome.c; the rest of rec_apply() ---- */
 
+/* @o was never made; before its ops are cancelled. */
+void unmade_count(const struct object *o);
+
 void rec_apply_to_op(struct wback *wb, const struct rec *r) REQUIRES(wb->lock);
 void rec_apply_copy(struct wback *wb, const struct rec *r, uint64_t segment)
 	REQUIRES(wb->lock);

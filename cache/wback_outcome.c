@@ -164,6 +164,28 @@ static void count_op(struct op *op)
 	}
 }
 
+/* The links of directories, as the first record that is left tells them, have an
+ * unmade one in them, which the server never had: they are what they would be if
+ * it had been sent what became of it. */
+void unmade_count(const struct object *o)
+{
+	for (struct touch *x = o->ops.first; x; x = x->next) {
+		struct op *op = x->op, as_if = *op;
+
+		if (op->obj == o && op->kind == JOB_RENAME) {
+			as_if.replaced = NULL; /* is counted when it goes */
+			count_op(&as_if);
+		} else if (op->obj == o) {
+			count_op(op);
+		} else if (S_ISDIR(o->ref.mode)) { /* replaces it */
+			as_if.kind = JOB_REMOVE;
+			as_if.obj = op->replaced;
+			as_if.dir = op->newdir;
+			count_op(&as_if);
+		}
+	}
+}
+
 static void apply_done(struct wback *wb, struct op *op, const struct rec *r)
 {
 	struct object *o = op->obj;

@@ -359,6 +359,49 @@ static void test_replaced_was_cancelled_in_a_segment_that_went(void **state)
 	expect_nothing_left(t);
 }
 
+static uint32_t links_of(struct log_test *t, uint64_t ino)
+{
+	struct wback_view w = view_of(t, ino);
+
+	return (uint32_t)((int)w.ref.nlink + w.nlink_delta);
+}
+
+/* Directories were made in a segment that went, and removed again, by each way
+ * there is: where they were do not count them. */
+static void test_links_of_what_was_cancelled_in_a_segment_that_went(void **state)
+{
+	struct log_test *t = *state;
+
+	make_dir(t, 100, ROOT, "d");
+	make_dir(t, 101, ROOT, "e");
+	for (unsigned k = 0; k < 4; k++)
+		make_dir(t, 110 + k, 100, (char[]){ (char)('p' + k), 0 });
+	fill_segment(t);
+	remove_dir(t, 110, 100, "p");
+	move_type(t, 111, S_IFDIR, 100, "q", 101, "q", 0);
+	remove_dir(t, 111, 101, "q");
+	move_type(t, 112, S_IFDIR, 100, "r", 101, "r", 0);
+	move_type(t, 113, S_IFDIR, 100, "s", 101, "r", 112);
+	remove_dir(t, 113, 101, "r");
+	for (unsigned k = 0; k < 4; k++)
+		wback_forget(t->wb, 110 + k);
+	make_file(t, 102, 100, "f"); /* they have something pending */
+	make_file(t, 103, 101, "f");
+	send_only(t, 99);
+	send_only(t, 100);
+	send_only(t, 101);
+	assert_int_equal(stats_of(t).ops, 2);
+	for (unsigned round = 0; round < 2; round++) {
+		for (uint64_t ino = 100; ino < 102; ino++) {
+			assert_int_equal(view_of(t, ino).nlink_delta, 0);
+			assert_int_equal(links_of(t, ino), 2);
+		}
+		reopen(t);
+	}
+	expect_sent(t, "MAKE 102 f;MAKE 103 f;");
+	expect_nothing_left(t);
+}
+
 /* A name in a directory that was made in a segment that went. */
 static void test_parent_made_in_a_segment_that_went(void **state)
 {
@@ -506,6 +549,7 @@ RUN_TESTS(LOG_TEST(test_stuck_is_kept_with_what_hangs_on_it),
 	  LOG_TEST(test_death_with_a_second_store_waiting),
 	  LOG_TEST(test_changes_merged_across_segments),
 	  LOG_TEST(test_replaced_was_cancelled_in_a_segment_that_went),
+	  LOG_TEST(test_links_of_what_was_cancelled_in_a_segment_that_went),
 	  LOG_TEST(test_parent_made_in_a_segment_that_went),
 	  LOG_TEST(test_version_from_a_segment_that_went),
 	  LOG_TEST(test_size_from_a_segment_that_went),
