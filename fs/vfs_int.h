@@ -83,8 +83,8 @@ struct vfs {
 	uint64_t seq;
 	uint64_t changed[CHANGED_SLOTS];
 	uint64_t last_time_ns; /* given out by vfs_unique_time() */
-	int64_t clock_lead_ns; /* our clock is ahead of the server's by at most
-				* so much */
+	int64_t clock_lead_ns; /* a clock of ours is ahead of the server's by at
+				* most so much */
 	bool log_full;         /* the user was told */
 	uint64_t log_full_ms;  /* when it was so last; these two: atomic */
 
