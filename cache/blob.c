@@ -250,6 +250,10 @@ void blob_drop(struct blob *b, uint64_t ino, const struct blob_version *v)
 	struct blob_slot s;
 
 	blob_items_drop(b, ino, v);
+	/* The writer may have looked at the mark just before, and be about to
+	 * put the chunk into the index: it has when we get this. */
+	mutex_lock(&b->change);
+	mutex_unlock(&b->change);
 	/* The size is the server's word: no loop is as long as that. */
 	if (chunks > ONE_BY_ONE) {
 		(void)blob_index_each(b, drop_slot, &d);

@@ -16,7 +16,7 @@ static int setup_keep_as(void **state, bool back)
 		return -1;
 	f->keep = true;
 	f->back = back;
-	f->config.ac_ms = CONFIG_AC_FOREVER;
+	set_ac(f, CONFIG_AC_FOREVER);
 	f->config.delay_ms = 3600 * 1000;
 	mount_fs(f);
 	*state = f;
@@ -133,13 +133,13 @@ static void test_changed_contents_are_never_taken_from_the_cache(void **state)
 	struct fixture *f = *state;
 	uint64_t a;
 
-	f->config.ac_ms = 0;
+	set_ac(f, 0);
 	old_tree(f, 1, 1);
 	a = look_path(f, "/tree/d0/f0");
 	expect_contents(f, a, "/tree/d0/f0");
 	admin_file(f, "/tree/d0/f0", "/tree/d0/XX"); /* the same size */
 	expect_contents(f, look_path(f, "/tree/d0/f0"), "/tree/d0/XX");
-	f->config.ac_ms = CONFIG_AC_FOREVER;
+	set_ac(f, CONFIG_AC_FOREVER);
 	remount_fs(f);
 	expect_contents(f, look_path(f, "/tree/d0/f0"), "/tree/d0/XX");
 }
@@ -150,7 +150,7 @@ static void test_changed_contents_of_the_same_mtime_are_seen(void **state)
 	struct fixture *f = *state;
 	struct attr a;
 
-	f->config.ac_ms = 0;
+	set_ac(f, 0);
 	old_tree(f, 1, 1);
 	expect_contents(f, look_path(f, "/tree/d0/f0"), "/tree/d0/f0");
 	assert_int_equal(remote_mem_stat(f->mem, "/tree/d0/f0", &a), 0);
@@ -166,7 +166,7 @@ static void test_what_may_change_unseen_is_not_kept(void **state)
 	struct fixture *f = *state;
 	struct timespec now;
 
-	f->config.ac_ms = 0;
+	set_ac(f, 0);
 	old_tree(f, 1, 1);
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	remote_mem_set_clock(f->mem, (uint64_t)now.tv_sec * 1000000000, 0);
@@ -282,7 +282,7 @@ static void test_cached_contents_are_there_while_the_server_is_away(void **state
 	read_all(f, 2);
 	remount_fs(f);
 	(void)find(f, META_ROOT);
-	f->config.ac_ms = 0;
+	set_ac(f, 0);
 	fault_set_away(f->fault, true);
 	read_all(f, 2);
 	fault_set_away(f->fault, false);
@@ -453,7 +453,7 @@ static void test_reply_of_another_version_is_not_kept(void **state)
 	admin_file(f, "/large", other);
 	fault_release(f->fault);
 	(void)pthread_join(t, NULL);
-	f->config.ac_ms = 0;
+	set_ac(f, 0);
 	expect_contents(f, look_path(f, "/large"), other);
 	free(bytes);
 	free(other);
@@ -537,7 +537,7 @@ static void test_what_changes_while_it_is_fetched_is_not_kept(void **state)
 	ino = look_path(f, "/tree/d0/f0");
 	admin_file(f, "/tree/d0/f0", "/tree/d0/XX");
 	assert_int_equal(store_all(f, &ino, 1), -ESTALE);
-	f->config.ac_ms = 0;
+	set_ac(f, 0);
 	expect_contents(f, look_path(f, "/tree/d0/f0"), "/tree/d0/XX");
 }
 
