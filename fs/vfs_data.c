@@ -191,9 +191,8 @@ int vfs_fallocate(struct vfs *v, const struct caller *c, uint64_t ino, int mode,
 static bool space_known(struct vfs *v, struct remote_fsstat *ret)
 {
 	enum { FRESH_MS = 1000 };
-	uint64_t trust_ms = v->config->ac_ms == CONFIG_AC_FOREVER ?
-				    UINT64_MAX :
-				    v->config->ac_ms;
+	uint64_t ac = vfs_ac_ms(v);
+	uint64_t trust_ms = ac == CONFIG_AC_FOREVER ? UINT64_MAX : ac;
 	uint64_t age;
 	bool known;
 

@@ -9,10 +9,9 @@
  * A listing writes its names under a new epoch, which becomes the directory's
  * when it lands; then the names of all other epochs go. The epoch of one that
  * fails is used up: what it has written must not be taken for the next one's.
- * Names that we change
- * ourselves while it flies are noted in it (.ours): they are written under its
- * epoch by vfs_name_set() and vfs_name_unset(), and what the listing says of
- * them is ignored, since it may be older.
+ * Names that we change ourselves while it flies are noted in it (.ours): they are
+ * written under its epoch by vfs_name_set() and vfs_name_unset(), and what the
+ * listing says of them is ignored, since it may be older.
  *
  * One of a directory that is complete already is for the attributes of what is
  * in it, and renews: as long as the pages tell the version that is known, the

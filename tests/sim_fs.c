@@ -20,7 +20,7 @@
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { SEEDS_DEFAULT = 200 };
 #else
-enum { SEEDS_DEFAULT = 2000 };
+enum { SEEDS_DEFAULT = 10000 };
 #endif
 
 /* ---- operations ---- */
