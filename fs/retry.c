@@ -49,6 +49,9 @@
 enum {
 	LOST_FIRST_MS = 50, /* after a first retry at once */
 	LOST_MAX_MS = 2000,
+	/* A WRITE without a reply may be executed yet, behind what is sent
+	 * after it is sent again: the time set then would be lost. */
+	LATE_WRITE_MS = 300,
 	LATER_FIRST_MS = 100,
 	LATER_MAX_MS = 5000,
 	TELL_AFTER_MS = 300,
@@ -63,7 +66,7 @@ struct pending {
 	struct retry *self;
 	struct remote_call *call;
 	TAILQ_ENTRY(pending) link; /* WAITING */
-	uint64_t due_ms;
+	uint64_t due_ms, not_before_ms;
 	unsigned lost_n;  /* transport errors since the server last answered */
 	unsigned later_n; /* JUKEBOX replies */
 	unsigned looks;   /* at what was half made */
@@ -176,7 +179,7 @@ static void server_is_back(struct retry *self)
 	__atomic_store_n(&self->away, false, __ATOMIC_RELEASE);
 	soon = clock_ms() + LOST_FIRST_MS;
 	TAILQ_FOREACH(p, &self->lost, link)
-		p->due_ms = MIN(p->due_ms, soon);
+		p->due_ms = MIN(p->due_ms, MAX(soon, p->not_before_ms));
 	cond_signal(&self->due);
 	if (self->told)
 		msg_info("server %s OK", self->address);
@@ -294,7 +297,9 @@ static void on_lost(struct pending *p)
 	p->lost_n++;
 	if (p->lost_n > 1)
 		delay = backoff_ms(p->lost_n - 1, LOST_FIRST_MS, LOST_MAX_MS);
-	p->due_ms = MIN(now + delay, end);
+	if (p->call->op == REMOTE_WRITE && p->call->maybe_done)
+		p->not_before_ms = now + LATE_WRITE_MS;
+	p->due_ms = MIN(MAX(now + delay, p->not_before_ms), end);
 
 	mutex_lock(&self->lock);
 	server_is_away(self, p);
