@@ -26,20 +26,6 @@ static int look(struct fetch *f, uint64_t ino, struct source *ret)
 
 /* ---- reading ---- */
 
-/* What the reply said of the file, for everybody. */
-static void record(struct fetch *f, uint64_t ino, const struct attr *a,
-		   const struct moment *when)
-{
-	struct meta_inode i;
-
-	meta_begin(f->v->meta);
-	if (meta_get(f->v->meta, ino, &i) == 0) {
-		vfs_merge(f->v, &i, a, when, false);
-		(void)meta_put(f->v->meta, &i);
-	}
-	meta_end(f->v->meta);
-}
-
 /* Until the span, of which the caller has a reference, is no longer ASKED. */
 static int wait_arrived(struct fetch *f, const struct caller *c,
 			const struct span *span) REQUIRES(f->lock)
@@ -113,7 +99,7 @@ static int from_memory(struct fetch *f, const struct caller *c,
 	span_unref(f, span);
 	mutex_unlock(&f->lock);
 	if (fresh)
-		record(f, s->ino, &attr, &when);
+		(void)vfs_record_attr(f->v, s->ino, &attr, &when);
 	return r < 0 ? r : 1;
 }
 
@@ -170,7 +156,8 @@ static int read_again(struct fetch *f, const struct caller *c, struct read *rd)
 		rd->pos += call->data_len;
 		rd->eof = call->eof || call->data_len == 0;
 		if (call->has_attr)
-			record(f, rd->ino, &call->attr, &when);
+			(void)vfs_record_attr(f->v, rd->ino, &call->attr,
+					      &when);
 	}
 	remote_call_unref(call);
 	return r;

@@ -180,19 +180,9 @@ static int send(struct vfs *v, struct flight *f)
 static int take_attr(struct vfs *v, const struct flight *f,
 		     const struct remote_call *call)
 {
-	struct meta_inode i;
-	int r = call->status;
-
-	if (r < 0)
-		return r;
-	meta_begin(v->meta);
-	r = meta_get(v->meta, f->ino, &i);
-	if (r == 0) {
-		vfs_merge(v, &i, &call->attr, &f->when, false);
-		r = meta_put(v->meta, &i);
-	}
-	meta_end(v->meta);
-	return r == -ENOENT ? -ESTALE : r;
+	if (call->status < 0)
+		return call->status;
+	return vfs_record_attr(v, f->ino, &call->attr, &f->when);
 }
 
 static int take_link(struct vfs *v, const struct flight *f,

@@ -135,6 +135,22 @@ void vfs_merge(struct vfs *v, struct meta_inode *i, const struct attr *a,
 		i->attr.nlink = 0; /* its name is in the holding directory */
 }
 
+int vfs_record_attr(struct vfs *v, uint64_t ino, const struct attr *a,
+		    const struct moment *when)
+{
+	struct meta_inode i;
+	int r;
+
+	meta_begin(v->meta);
+	r = meta_get(v->meta, ino, &i);
+	if (r == 0) {
+		vfs_merge(v, &i, a, when, false);
+		r = meta_put(v->meta, &i);
+	}
+	meta_end(v->meta);
+	return r == -ENOENT ? -ESTALE : r;
+}
+
 int vfs_adopt(struct vfs *v, uint64_t parent, const struct handle *fh,
 	      const struct attr *a, const struct moment *when, bool ours,
 	      struct meta_inode *ret)

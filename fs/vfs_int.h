@@ -167,6 +167,11 @@ void vfs_answer_ref(struct vfs *v, const struct meta_inode *i,
 void vfs_merge(struct vfs *v, struct meta_inode *i, const struct attr *a,
 	       const struct moment *when, bool ours);
 
+/* The same of inode @ino, in a bracket of its own, and stored. -ESTALE: it is not
+ * known. */
+int vfs_record_attr(struct vfs *v, uint64_t ino, const struct attr *a,
+		    const struct moment *when);
+
 /* In a bracket: the inode of a handle, known or new, with @a merged and stored.
  * @parent: where it was seen. */
 int vfs_adopt(struct vfs *v, uint64_t parent, const struct handle *fh,

@@ -8,31 +8,6 @@
 
 enum { MIB = 1024 * 1024 };
 
-static int setup_keep_as(void **state, bool back)
-{
-	struct fixture *f = fixture_new();
-
-	if (!f)
-		return -1;
-	f->keep = true;
-	f->back = back;
-	set_ac(f, CONFIG_AC_FOREVER);
-	f->config.delay_ms = 3600 * 1000;
-	mount_fs(f);
-	*state = f;
-	return 0;
-}
-
-static int setup_keep(void **state)
-{
-	return setup_keep_as(state, false);
-}
-
-static int setup_keep_back(void **state)
-{
-	return setup_keep_as(state, true);
-}
-
 static void old_tree(struct fixture *f, unsigned dirs, unsigned files)
 {
 	admin_tree(f, dirs, files);
@@ -541,7 +516,6 @@ static void test_what_changes_while_it_is_fetched_is_not_kept(void **state)
 	expect_contents(f, look_path(f, "/tree/d0/f0"), "/tree/d0/XX");
 }
 
-#define KEEP_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup_keep, teardown)
 #define KEEP_BACK_TEST(fn) \
 	cmocka_unit_test_setup_teardown(fn, setup_keep_back, teardown)
 

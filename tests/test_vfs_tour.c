@@ -363,19 +363,6 @@ static void test_refresh_while_a_listing_is_under_way(void **state)
 	assert_int_equal(e.attr.mode, S_IFDIR | 0700);
 }
 
-static int setup_keep(void **state)
-{
-	struct fixture *f = fixture_new();
-
-	if (!f)
-		return -1;
-	f->keep = true;
-	f->config.ac_ms = CONFIG_AC_FOREVER;
-	mount_fs(f);
-	*state = f;
-	return 0;
-}
-
 static void test_warm_with_data_fetches_all_contents(void **state)
 {
 	struct fixture *f = *state;
@@ -410,9 +397,7 @@ static void test_warm_with_data_fetches_all_contents(void **state)
 	free(large);
 }
 
-RUN_TESTS(cmocka_unit_test_setup_teardown(
-		  test_warm_with_data_fetches_all_contents, setup_keep,
-		  teardown),
+RUN_TESTS(KEEP_TEST(test_warm_with_data_fetches_all_contents),
 	  FS_TEST(test_warm_costs_one_call_a_directory),
 	  FS_TEST(test_second_warm_asks_only_for_what_is_missing),
 	  FS_TEST(test_warm_of_a_part),

@@ -360,5 +360,32 @@ static inline int send_all(struct fixture *f)
 			  clock_ms() + 20000);
 }
 
+/* With a content cache, and trusted for ever. */
+static inline int setup_keep_as(void **state, bool back)
+{
+	struct fixture *f = fixture_new();
+
+	if (!f)
+		return -1;
+	f->keep = true;
+	f->back = back;
+	set_ac(f, CONFIG_AC_FOREVER);
+	f->config.delay_ms = 3600 * 1000;
+	mount_fs(f);
+	*state = f;
+	return 0;
+}
+
+static inline int setup_keep(void **state)
+{
+	return setup_keep_as(state, false);
+}
+
+static inline int setup_keep_back(void **state)
+{
+	return setup_keep_as(state, true);
+}
+
+#define KEEP_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup_keep, teardown)
 #define BACK_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup_back, teardown)
 #define FS_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
