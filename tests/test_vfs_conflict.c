@@ -61,15 +61,15 @@ static void rename_to_taken(struct fixture *f, bool seen)
 	assert_int_equal(vfs_rename(f->v, &root_user, d, "tmp", d, "final", 0),
 			 0);
 	admin_file(f, "/d/final", "theirs");
-	f->config.ac_ms = 0;
+	set_ac(f, 0);
 	if (seen)
 		(void)list(f, d, &w);
-	f->config.ac_ms = seen ? CONFIG_AC_FOREVER : 0;
+	set_ac(f, seen ? CONFIG_AC_FOREVER : 0);
 	assert_int_equal(send_all(f), 0);
 	expect_server(f, "/d/final", "ours");
 	assert_true(server_has_like(f, "final.conflict-"));
 	assert_int_equal(log_stats(f).copies, 1);
-	f->config.ac_ms = 0;
+	set_ac(f, 0);
 	assert_int_equal(look(f, d, "final"), a);
 	assert_int_equal(list(f, d, &w), 2);
 }
@@ -227,7 +227,7 @@ static void expect_made_anew(struct fixture *f, uint64_t d, const char *names)
 	assert_int_equal(remote_mem_stat(f->mem, "/p/d", &at), 0);
 	assert_int_equal(stat_of(f, d).attr.nlink, at.nlink);
 	assert_int_equal(stat_of(f, d).attr.mode, at.mode);
-	f->config.ac_ms = 0;
+	set_ac(f, 0);
 	expect_names(f, d, names);
 	remount_fs(f);
 	assert_int_equal(look_path(f, "/p/d"), d);

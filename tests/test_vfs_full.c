@@ -118,7 +118,7 @@ static void test_changes_without_room(void **state)
 	a = look(f, d, "f0");
 	assert_int_equal(look(f, d, "new"), 0); /* it is complete */
 	set_room(f, false);
-	f->config.ac_ms = CONFIG_AC_FOREVER;
+	set_ac(f, CONFIG_AC_FOREVER);
 	made = make(f, d, "new", FILE_MODE);
 	put(f, made, "contents");
 	dir = make_dir(f, d, "dir");

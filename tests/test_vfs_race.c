@@ -165,7 +165,7 @@ static void end_rmdir(struct fixture *f, uint64_t d, unsigned links)
 	fault_release(f->fault);
 	assert_int_equal(send_all(f), 0);
 	assert_int_equal(stat_of(f, d).attr.nlink, links);
-	f->config.ac_ms = 0;
+	set_ac(f, 0);
 	assert_int_equal(stat_of(f, d).attr.nlink, links);
 }
 
@@ -176,9 +176,9 @@ static void test_links_are_asked_for_meanwhile(void **state)
 	uint64_t d = begin_rmdir(f);
 
 	admin_file(f, "/d/theirs", "1");
-	f->config.ac_ms = 0;
+	set_ac(f, 0);
 	assert_int_equal(stat_of(f, d).attr.nlink, 3);
-	f->config.ac_ms = CONFIG_AC_FOREVER;
+	set_ac(f, CONFIG_AC_FOREVER);
 	assert_int_equal(stat_of(f, d).attr.nlink, 3);
 	end_rmdir(f, d, 3);
 }
