@@ -119,14 +119,22 @@ static void op_link(struct sim *s)
 	entered(s, dir, name, node, &e);
 }
 
+/* The kernel names nothing that it has not looked up, and holds it meanwhile. */
+static void know(struct sim *s, int dir, int name)
+{
+	int node = s->m.n[dir].child[name];
+
+	if ((node != ABSENT && !s->m.n[node].refs) || chance(s, 3) == 0)
+		(void)look_up(s, dir, name);
+}
+
 static void op_remove(struct sim *s)
 {
 	int dir = any_dir(s), name = (int)chance(s, NAMES), r;
 	int node = s->m.n[dir].child[name];
 	const char *text = model_name(name);
 
-	if (chance(s, 4))
-		(void)look_up(s, dir, name);
+	know(s, dir, name);
 	say(s, "remove %d/%s, %d\n", dir, text, node);
 	if (node != ABSENT && S_ISDIR(s->m.n[node].mode)) {
 		r = vfs_rmdir(s->f.v, &root_user, ino_of(s, dir), text);
@@ -161,10 +169,8 @@ static void op_rename(struct sim *s)
 		want = -ENOTEMPTY;
 	if (there != ABSENT && !model_is_empty(&s->m, there))
 		want = -ENOTEMPTY;
-	if (chance(s, 2))
-		(void)look_up(s, dir, name);
-	if (chance(s, 2))
-		(void)look_up(s, newdir, newname);
+	know(s, dir, name);
+	know(s, newdir, newname);
 	say(s, "rename %d/%s, %d, to %d/%s, %d\n", dir, model_name(name), node,
 	    newdir, model_name(newname), there);
 	r = vfs_rename(s->f.v, &root_user, ino_of(s, dir), model_name(name),
