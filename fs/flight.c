@@ -45,7 +45,9 @@ static struct flight *find(struct vfs *v, enum question q, uint64_t ino)
 
 struct flight *flight_listing(struct vfs *v, uint64_t dir)
 {
-	return find(v, ASK_LIST, dir);
+	struct flight *f = find(v, ASK_LIST, dir);
+
+	return f && f->set_out ? f : NULL;
 }
 
 /* ---- from its beginning to its end ---- */
@@ -62,7 +64,6 @@ static struct flight *new_flight(struct vfs *v, enum question q,
 	f->q = q;
 	f->ino = i->ino;
 	f->fh = i->handle;
-	f->epoch = i->epoch;
 	f->stamp = meta_now(v->meta);
 	f->refs = 1; /* the slot's */
 	cond_init(&f->cond);

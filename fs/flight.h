@@ -70,6 +70,7 @@ struct flight {
 	int status;
 	uint64_t stamp; /* from before the first call of this try */
 	unsigned pages; /* taken, those of earlier tries too */
+	bool set_out;   /* the directory was looked at: .epoch counts */
 	uint32_t epoch; /* that the names are written under */
 	char **ours;    /* names changed by us meanwhile */
 	size_t ours_n;
@@ -85,7 +86,8 @@ struct flight {
 			    * its names stay as they are */
 };
 
-/* A listing of @dir under way, or NULL. */
+/* A listing of @dir under way, or NULL: also as long as it has not set out, for
+ * then its first page will tell what is changed now. */
 struct flight *flight_listing(struct vfs *v, uint64_t dir) REQUIRES(v->lock);
 
 /* Make f->call the next page's. */

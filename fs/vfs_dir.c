@@ -203,6 +203,7 @@ static int set_out(struct vfs *v, struct flight *f)
 		mutex_lock(&v->lock);
 		f->epoch = f->renew ? d.epoch :
 				      MAX(f->epoch, d.epoch) + EPOCH_STRIDE;
+		f->set_out = true;
 		f->stamp = meta_now(v->meta);
 		while (f->ours_n > 0)
 			free(f->ours[--f->ours_n]);

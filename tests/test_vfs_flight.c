@@ -130,6 +130,65 @@ static void test_a_target_that_cannot_be_kept_is_read_all_the_same(void **state)
 	expect_target(f, "/tree/d0/l0");
 }
 
+/* ---- names that come while a listing is about to set out ---- */
+
+struct asking {
+	struct fixture *f;
+	struct meta_inode dir; /* as it was a while ago */
+};
+
+static void *asking_main(void *arg)
+{
+	struct asking *a = arg;
+
+	assert_int_equal(flight_start(a->f->v, ASK_LIST, &a->dir, FOR_AHEAD),
+			 0);
+	return NULL;
+}
+
+static bool any_flight(struct vfs *v)
+{
+	bool any = false;
+
+	mutex_lock(&v->lock);
+	for (size_t k = 0; k < ARRAY_LEN(v->flights); k++)
+		any |= v->flights[k] != NULL;
+	mutex_unlock(&v->lock);
+	return any;
+}
+
+/* Whoever asks for a listing read the directory before another one landed. */
+static void test_name_recorded_before_a_listing_sets_out(void **state)
+{
+	struct fixture *f = *state;
+	struct asking a = { .f = f };
+	struct meta_inode d, i;
+	struct meta_name n;
+	struct walk w;
+	pthread_t t;
+
+	admin_tree(f, 1, 3);
+	d.ino = look_path(f, "/tree/d0");
+	meta_begin(f->meta);
+	assert_int_equal(meta_get(f->meta, d.ino, &a.dir), 0);
+	meta_end(f->meta);
+	(void)list(f, d.ino, &w);
+	reset(f);
+	meta_begin(f->meta);
+	assert_int_equal(pthread_create(&t, NULL, asking_main, &a), 0);
+	while (!any_flight(f->v)) /* it waits for the bracket then */
+		(void)sched_yield();
+	assert_int_equal(meta_get(f->meta, d.ino, &d), 0);
+	assert_int_equal(meta_get(f->meta, META_ROOT, &i), 0);
+	assert_true(d.flags & META_COMPLETE && d.epoch != a.dir.epoch);
+	assert_int_equal(vfs_name_set(f->v, &d, "new", &i), 0);
+	assert_int_equal(meta_name_get(f->meta, d.ino, "new", &n), 0);
+	assert_int_equal(n.epoch, d.epoch);
+	meta_end(f->meta);
+	assert_int_equal(pthread_join(t, NULL), 0);
+	reset(f);
+}
+
 /* ---- listing again what did not change ---- */
 
 static void test_renewed_listing_keeps_the_epoch(void **state)
@@ -311,6 +370,7 @@ RUN_TESTS(FS_TEST(test_a_target_is_asked_for_once),
 	  FS_TEST(test_a_replaced_symlink_has_its_own_target),
 	  FS_TEST(test_targets_are_asked_for_ahead),
 	  FS_TEST(test_a_target_that_cannot_be_kept_is_read_all_the_same),
+	  FS_TEST(test_name_recorded_before_a_listing_sets_out),
 	  FS_TEST(test_renewed_listing_keeps_the_epoch),
 	  FS_TEST(test_own_changes_while_a_directory_is_renewed),
 	  FS_TEST(test_changes_of_both_while_a_directory_is_renewed),
