@@ -364,6 +364,7 @@ void listing_failed(struct vfs *v, const struct flight *f)
 	meta_begin(v->meta);
 	if (meta_get(v->meta, f->ino, &d) == 0 && d.epoch < f->epoch) {
 		d.epoch = f->epoch + 1;
+		d.flags &= ~(unsigned)META_COMPLETE;
 		(void)meta_put(v->meta, &d);
 	}
 	meta_end(v->meta);

@@ -330,7 +330,10 @@ static int look(struct vfs *v, uint64_t dir, const char *name, uint64_t since,
 	known = meta_name_get(v->meta, dir, name, &n);
 	if (!vfs_trusts(v, d->checked, since) && !(away && d->checked))
 		return ASK_DIR;
-	if (known == 0 && n.epoch != d->epoch && !away)
+	/* A complete directory that is being listed again has later ones, too:
+	 * they were told, or changed by us, since. */
+	if (known == 0 && n.epoch != d->epoch && !away &&
+	    !(d->flags & META_COMPLETE && n.epoch > d->epoch))
 		known = -ENOENT;
 	if (known < 0)
 		return d->flags & META_COMPLETE ? ABSENT :

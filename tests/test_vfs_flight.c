@@ -189,6 +189,90 @@ static void test_name_recorded_before_a_listing_sets_out(void **state)
 	reset(f);
 }
 
+/* ---- a directory that is complete is listed again ---- */
+
+static struct meta_inode inode_of(struct fixture *f, uint64_t ino)
+{
+	struct meta_inode i;
+
+	meta_begin(f->meta);
+	assert_int_equal(meta_get(f->meta, ino, &i), 0);
+	meta_end(f->meta);
+	return i;
+}
+
+/* Names f0 to f19 of "/tree/d0", which is complete, not quite believed, and
+ * listed again: the first page is on its way. */
+static uint64_t list_again(struct fixture *f)
+{
+	const struct remote_mem_options small = { .page_entries = 7 };
+	struct meta_inode d;
+	struct walk w;
+	uint64_t dir;
+
+	remote_mem_set_options(f->mem, &small);
+	set_ac(f, CONFIG_AC_FOREVER);
+	admin_tree(f, 1, 20);
+	dir = look_path(f, "/tree/d0");
+	(void)list(f, dir, &w);
+	reset(f);
+	d = inode_of(f, dir);
+	assert_true(d.flags & META_COMPLETE);
+	d.flags |= META_RELIST;
+	meta_begin(f->meta);
+	assert_int_equal(meta_put(f->meta, &d), 0);
+	meta_end(f->meta);
+	fault_hold_reply(f->fault, REMOTE_READDIRPLUS);
+	assert_int_equal(flight_start(f->v, ASK_LIST, &d, FOR_AHEAD), 0);
+	assert_true(fault_wait_held(f->fault, 1));
+	return dir;
+}
+
+/* All but f3, and "made". */
+static void expect_changed(struct fixture *f, uint64_t dir, uint64_t made)
+{
+	char name[8];
+
+	for (int k = 0; k < 20; k++) {
+		(void)snprintf(name, sizeof(name), "f%d", k);
+		assert_int_equal(look(f, dir, name) == 0, k == 3);
+	}
+	assert_int_equal(look(f, dir, "made"), made);
+}
+
+static void test_names_stay_while_a_directory_is_listed_again(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t dir = list_again(f), made;
+
+	made = make(f, dir, "made", S_IFREG | 0644);
+	assert_int_equal(vfs_unlink(f->v, &root_user, dir, "f3"), 0);
+	expect_changed(f, dir, made);
+	fault_hold(f->fault, REMOTE_READDIRPLUS);
+	fault_release(f->fault);
+	assert_true(fault_wait_held(f->fault, 1)); /* at the second page */
+	expect_changed(f, dir, made);
+	assert_int_equal(remote_mem_calls(f->mem, REMOTE_LOOKUP), 0);
+	fault_release(f->fault);
+	vfs_settle(f->v);
+	expect_changed(f, dir, made);
+}
+
+static void test_names_stay_when_listing_again_fails(void **state)
+{
+	const struct fault_rule rule = { .kind = FAULT_ERROR, .error = -EACCES,
+					 .op = REMOTE_READDIRPLUS, .times = 1 };
+	struct fixture *f = *state;
+	uint64_t dir = list_again(f), made;
+
+	made = make(f, dir, "made", S_IFREG | 0644);
+	assert_int_equal(vfs_unlink(f->v, &root_user, dir, "f3"), 0);
+	(void)fault_add(f->fault, &rule);
+	fault_release(f->fault);
+	vfs_settle(f->v);
+	expect_changed(f, dir, made);
+}
+
 /* ---- listing again what did not change ---- */
 
 static void test_renewed_listing_keeps_the_epoch(void **state)
@@ -371,6 +455,8 @@ RUN_TESTS(FS_TEST(test_a_target_is_asked_for_once),
 	  FS_TEST(test_targets_are_asked_for_ahead),
 	  FS_TEST(test_a_target_that_cannot_be_kept_is_read_all_the_same),
 	  FS_TEST(test_name_recorded_before_a_listing_sets_out),
+	  FS_TEST(test_names_stay_while_a_directory_is_listed_again),
+	  FS_TEST(test_names_stay_when_listing_again_fails),
 	  FS_TEST(test_renewed_listing_keeps_the_epoch),
 	  FS_TEST(test_own_changes_while_a_directory_is_renewed),
 	  FS_TEST(test_changes_of_both_while_a_directory_is_renewed),
