@@ -49,32 +49,43 @@ static void run(struct blob *b, const char *name, uint64_t first,
 		uint64_t files, uint32_t len, bool random)
 {
 	struct blob_version v = { .size = len, .mtime = { 1, 2 } };
-	uint8_t *buf = malloc(len);
 	uint64_t got = 0, here = 0, again = 0;
-	uint32_t n;
 	double t = now();
 
 	printf("%s: %llu of %u bytes\n", name, (unsigned long long)files, len);
-	for (uint64_t i = 0; i < files; i++)
-		while (blob_write(b, first + i, &v, 0, contents(i, len, random),
-				  len) == -EAGAIN) {
+	for (uint64_t i = 0; i < files; i++) {
+		struct bytes *of = bytes_new(len);
+		struct slice data = { .of = of, .len = len };
+
+		if (!of)
+			abort();
+		data.at = memcpy(of->at, contents(i, len, random), len);
+		while (blob_write(b, first + i, &v, 0, &data) == -EAGAIN) {
 			again++;
 			blob_flush(b);
 		}
+		slice_done(&data);
+	}
 	say("write", files, files * len, now() - t);
 	blob_flush(b);
 	say("written", files, files * len, now() - t);
 	t = now();
-	for (uint64_t i = 0; i < files; i++)
-		if (blob_read(b, first + i, &v, 0, buf, len, &n) == 0) {
-			got += n;
-			here++;
+	for (uint64_t i = 0; i < files; i++) {
+		struct slice part = { 0 };
+		uint64_t n = 0;
+
+		while (n < len && blob_read(b, first + i, &v, n, len, &part) ==
+					  0) {
+			n += part.len;
+			slice_done(&part);
 		}
+		got += n;
+		here += n == len;
+	}
 	say("read", here, got, now() - t);
 	if (here < files || again)
 		printf("  (%llu here, %llu waits)\n", (unsigned long long)here,
 		       (unsigned long long)again);
-	free(buf);
 }
 
 int main(int argc, char **argv)

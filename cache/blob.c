@@ -73,28 +73,21 @@ void blob_scratch_put(struct blob *b, struct scratch *sc)
 
 /* ---- reading ---- */
 
-/* @n bytes of a chunk from @skip. */
-struct part {
-	uint32_t skip, n;
-	uint8_t *to;
-};
-
 static int unpack(struct scratch *sc, const struct blob_rec *r,
-		  const struct part *p)
+		  struct slice *ret)
 {
-	const uint8_t *stored = sc->stored + BLOB_HEAD_BYTES;
 	uint32_t raw = blob_chunk_bytes(r->v.size, r->index);
-	bool whole = p->skip == 0 && p->n == raw;
+	struct bytes *to = bytes_new(raw);
 
-	if (!r->compressed) {
-		memcpy(p->to, stored + p->skip, p->n);
-		return 0;
-	}
-	if (ZSTD_decompressDCtx(sc->zstd, whole ? p->to : sc->raw, raw, stored,
-				r->stored) != raw)
+	if (!to)
+		return -ENOMEM;
+	if (ZSTD_decompressDCtx(sc->zstd, to->at, raw,
+				sc->stored + BLOB_HEAD_BYTES,
+				r->stored) != raw) {
+		bytes_unref(to);
 		return -EBADMSG;
-	if (!whole)
-		memcpy(p->to, sc->raw + p->skip, p->n);
+	}
+	*ret = (struct slice){ .of = to, .at = to->at, .len = raw };
 	return 0;
 }
 
@@ -110,90 +103,104 @@ static void damaged(struct blob *b, const struct blob_slot *s)
 	mutex_unlock(&b->change);
 }
 
-/* The chunk at @s, checked; with @part, that much of it is copied out. */
+static int read_compressed(struct blob *b, const struct pack *p,
+			   const struct blob_slot *s, struct blob_rec *rec,
+			   struct slice *ret)
+{
+	struct scratch *sc = blob_scratch_get(b);
+	int r = sc ? blob_pack_read(p, s, sc->stored, rec) : -ENOMEM;
+
+	if (r == 0)
+		r = unpack(sc, rec, ret);
+	if (sc)
+		blob_scratch_put(b, sc);
+	return r;
+}
+
+/* Into the memory that the caller gets. */
+static int read_plain(const struct pack *p, const struct blob_slot *s,
+		      struct blob_rec *rec, struct slice *ret)
+{
+	struct bytes *to = bytes_new(BLOB_HEAD_BYTES + s->stored);
+	int r = to ? blob_pack_read(p, s, to->at, rec) : -ENOMEM;
+
+	if (r == 0 && s->stored != blob_chunk_bytes(rec->v.size, rec->index))
+		r = -EBADMSG;
+	if (r < 0) {
+		bytes_unref(to);
+		return r;
+	}
+	*ret = (struct slice){ .of = to, .at = to->at + BLOB_HEAD_BYTES,
+			       .len = s->stored };
+	return 0;
+}
+
+/* The chunk at @s, checked; of @v, unless that is NULL. */
 static int slot_read(struct blob *b, const struct blob_slot *s,
-		     const struct blob_version *v, const struct part *part)
+		     const struct blob_version *v, struct slice *ret)
 {
 	struct pack *p = blob_pack_get(b, s->pack);
-	struct scratch *sc = p ? blob_scratch_get(b) : NULL;
 	struct blob_rec rec;
 	int r;
 
-	if (!sc) {
-		blob_pack_unref(p);
+	if (!p)
 		return -ENOENT;
-	}
-	r = blob_pack_read(p, s, sc, &rec);
+	r = s->compressed ? read_compressed(b, p, s, &rec, ret) :
+			    read_plain(p, s, &rec, ret);
 	if (r == 0 && v && !blob_version_equal(v, &rec.v)) {
+		slice_done(ret);
 		r = -ENOENT; /* the fingerprint was the same by chance */
-	} else if (r == 0) {
-		struct part all = { 0, blob_chunk_bytes(rec.v.size, rec.index),
-				    sc->raw };
-
-		r = unpack(sc, &rec, part ? part : &all);
 	}
-	if (r == 0 && part)
+	if (r == 0 && v)
 		blob_pack_touch(b, p, (uint64_t)s->unit * BLOB_ALIGN);
-	blob_scratch_put(b, sc);
 	blob_pack_unref(p);
 	return r;
 }
 
 static int chunk_read(struct blob *b, uint64_t ino,
 		      const struct blob_version *v, uint32_t index,
-		      const struct part *part)
+		      struct slice *ret)
 {
 	struct item *i = blob_item_get(b, ino, index, v);
 	struct blob_slot s;
 	int r;
 
 	if (i) {
-		memcpy(part->to, i->data + part->skip, part->n);
+		*ret = slice_ref(&i->data);
 		blob_item_unref(i);
 		return 0;
 	}
 	r = blob_index_get(b, ino, index, v, &s);
 	if (r == 0)
-		r = slot_read(b, &s, v, part);
-	if (r == -EBADMSG) {
+		r = slot_read(b, &s, v, ret);
+	if (r == -EBADMSG)
 		damaged(b, &s);
-		r = -ENOENT;
-	}
-	return r;
+	return r < 0 ? -ENOENT : 0;
 }
 
 int blob_read(struct blob *b, uint64_t ino, const struct blob_version *v,
-	      uint64_t offset, void *buf, uint32_t len, uint32_t *ret_n)
+	      uint64_t offset, uint32_t len, struct slice *ret)
 {
-	uint32_t done = 0, chunks = 0;
-	int r = 0;
+	uint64_t index = offset / BLOB_CHUNK_BYTES;
+	uint32_t skip = (uint32_t)(offset % BLOB_CHUNK_BYTES);
+	struct slice chunk;
+	int r = -ENOENT;
 
-	if (offset >= v->size)
-		len = 0;
-	else
-		len = (uint32_t)MIN((uint64_t)len, v->size - offset);
-	while (done < len) {
-		uint64_t index = (offset + done) / BLOB_CHUNK_BYTES;
-		struct part p = {
-			.skip = (uint32_t)((offset + done) % BLOB_CHUNK_BYTES),
-			.to = (uint8_t *)buf + done,
-		};
-
-		p.n = MIN(len - done, BLOB_CHUNK_BYTES - p.skip);
-		r = index > UINT32_MAX
-			    ? -ENOENT
-			    : chunk_read(b, ino, v, (uint32_t)index, &p);
-		if (r < 0)
-			break;
-		done += p.n;
-		chunks++;
+	if (offset >= v->size) {
+		*ret = (struct slice){ 0 };
+		return 0;
 	}
-	blob_count(&b->stat.hits, chunks);
-	blob_count(&b->stat.hit_bytes, done);
-	blob_count(&b->stat.misses, r < 0);
-	if (r < 0 && done == 0)
+	if (index <= UINT32_MAX)
+		r = chunk_read(b, ino, v, (uint32_t)index, &chunk);
+	if (r < 0) {
+		blob_count(&b->stat.misses, 1);
 		return r;
-	*ret_n = done;
+	}
+	chunk.at += skip;
+	chunk.len = MIN(len, chunk.len - skip);
+	blob_count(&b->stat.hits, 1);
+	blob_count(&b->stat.hit_bytes, chunk.len);
+	*ret = chunk;
 	return 0;
 }
 
@@ -344,9 +351,11 @@ int blob_check(struct blob *b, blob_check_fn *fn, void *arg,
 	int r = collect_sorted(b, &a, by_place);
 
 	for (size_t i = 0; r == 0 && i < a.n; i++) {
-		int bad = slot_read(b, &a.all[i], NULL, NULL);
+		struct slice chunk;
+		int bad = slot_read(b, &a.all[i], NULL, &chunk);
 
 		if (bad == 0) {
+			slice_done(&chunk);
 			c.chunks++;
 			c.bytes += BLOB_HEAD_BYTES + a.all[i].stored;
 		} else if (bad == -EBADMSG) {

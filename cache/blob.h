@@ -20,7 +20,7 @@
 
 #include <time.h>
 
-#include "base.h"
+#include "bytes.h"
 
 enum { BLOB_CHUNK_BYTES = 128 * 1024 };
 
@@ -51,11 +51,11 @@ int blob_open(const char *dir, const char *owner, const struct blob_options *o,
 /* Writes what is queued. NULL is fine. */
 void blob_close(struct blob *b);
 
-/* At most @len bytes from @offset of @ino as of @v. *ret_n is short at the end
- * of the file (0 behind it) and before the next chunk that is not here.
- * -ENOENT: the one at @offset is not here. */
+/* At most @len bytes from @offset of @ino as of @v, and of one chunk; none
+ * behind the end of the file. *@ret is the caller's then. -ENOENT: the chunk is
+ * not here. */
 int blob_read(struct blob *b, uint64_t ino, const struct blob_version *v,
-	      uint64_t offset, void *buf, uint32_t len, uint32_t *ret_n);
+	      uint64_t offset, uint32_t len, struct slice *ret);
 
 /* Is all of the range here, as far as the file reaches? A promise of nothing.
  */
@@ -63,11 +63,12 @@ bool blob_has(struct blob *b, uint64_t ino, const struct blob_version *v,
 	      uint64_t offset, uint64_t len);
 
 /* Keep the chunks that lie in the range as a whole (the last one ends with the
- * file). They are copied, read back at once, and written by a thread of the
- * cache; what was here of the same chunks is replaced. 0, or why they, or some
- * of them, are not kept: -EAGAIN too much is queued; -ENOSPC; -EIO; -ENOMEM. */
+ * file). They can be read back at once, and are written by a thread of the
+ * cache, which refers to @data until then; what was here of the same chunks is
+ * replaced. 0, or why they, or some of them, are not kept: -EAGAIN too much is
+ * queued; -ENOSPC; -EIO; -ENOMEM. */
 int blob_write(struct blob *b, uint64_t ino, const struct blob_version *v,
-	       uint64_t offset, const void *data, uint32_t len);
+	       uint64_t offset, const struct slice *data);
 
 /* Forget the contents of @ino as of @v. Need not be called for what changed: a
  * new version does not see them. */

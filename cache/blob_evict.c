@@ -50,7 +50,7 @@ static int move_touched(void *arg, struct pack *p, uint64_t at,
 		return 0;
 	if (bytes > m->left)
 		return 1;
-	if (blob_pack_read(p, &from, m->sc, &r) < 0)
+	if (blob_pack_read(p, &from, m->sc->stored, &r) < 0)
 		return 0; /* damaged; it would be found when it is read */
 	if (!blob_batch_fits(&b->batch, r.stored) && blob_batch_write(b) < 0)
 		return 1;

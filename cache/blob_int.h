@@ -61,20 +61,19 @@ struct index_file {
 struct item {
 	struct item *next;	/* in the queue, or the batch */
 	struct item *hash_next; /* newer ones first */
-	unsigned refs;		/* atomic; the data does not change */
+	unsigned refs;		/* atomic */
 	atomic_bool dropped;
 	uint64_t ino;
 	struct blob_version v;
-	uint32_t index, len;
-	uint8_t data[];
+	uint32_t index;
+	struct slice data;
 };
 
-/* The room a reader needs for one chunk. */
+/* What a reader needs for one chunk that is compressed. */
 struct scratch {
 	struct scratch *next;
 	ZSTD_DCtx *zstd;
 	uint8_t stored[BLOB_HEAD_BYTES + BLOB_CHUNK_BYTES];
-	uint8_t raw[BLOB_CHUNK_BYTES];
 };
 
 /* Records on the way to the current pack; the writer's. */
@@ -183,10 +182,10 @@ typedef int blob_pack_fn(void *arg, struct pack *p, uint64_t at,
 			 const struct blob_rec *r);
 int blob_pack_walk(struct blob *b, struct pack *p, blob_pack_fn *fn, void *arg);
 
-/* The whole chunk at @s: its payload, checked, behind the head in sc->stored.
+/* The whole chunk at @s: its payload, checked, behind the head, to @stored.
  * -EBADMSG: damaged. */
 int blob_pack_read(const struct pack *p, const struct blob_slot *s,
-		   struct scratch *sc, struct blob_rec *ret);
+		   uint8_t *stored, struct blob_rec *ret);
 
 /* ---- blob_index.c ---- */
 

@@ -329,16 +329,15 @@ static void touched_load(struct pack *p, const uint8_t *page)
 /* ---- reading ---- */
 
 int blob_pack_read(const struct pack *p, const struct blob_slot *s,
-		   struct scratch *sc, struct blob_rec *ret)
+		   uint8_t *stored, struct blob_rec *ret)
 {
 	uint64_t at = (uint64_t)s->unit * BLOB_ALIGN;
 
-	if (blob_pread(p->fd, at, sc->stored, BLOB_HEAD_BYTES + s->stored) <
-		    0 ||
-	    blob_rec_decode(&p->key, at, sc->stored, ret) < 0 ||
+	if (blob_pread(p->fd, at, stored, BLOB_HEAD_BYTES + s->stored) < 0 ||
+	    blob_rec_decode(&p->key, at, stored, ret) < 0 ||
 	    ret->ino != s->ino || ret->index != s->index ||
 	    ret->stored != s->stored ||
-	    !blob_rec_sound(&p->key, ret, sc->stored + BLOB_HEAD_BYTES))
+	    !blob_rec_sound(&p->key, ret, stored + BLOB_HEAD_BYTES))
 		return -EBADMSG;
 	return 0;
 }

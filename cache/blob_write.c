@@ -2,7 +2,8 @@
 /* blob_write.c: owns what is on its way into the content cache: the queue, the
  * writer (a thread), and the batch it works on.
  *
- * A chunk is copied into an item. States of an item:
+ * An item is a chunk in memory, shared with whoever else has it. States of an
+ * item:
  *
  *   queued    in the queue; readers find it
  *   in work   the writer compresses and appends it; readers still find it
@@ -44,8 +45,10 @@ static unsigned hash_head(uint64_t ino, uint32_t index)
 
 void blob_item_unref(struct item *i)
 {
-	if (i && __atomic_sub_fetch(&i->refs, 1, __ATOMIC_ACQ_REL) == 0)
+	if (i && __atomic_sub_fetch(&i->refs, 1, __ATOMIC_ACQ_REL) == 0) {
+		slice_done(&i->data);
 		free(i);
+	}
 }
 
 static struct item *item_find(struct blob *b, uint64_t ino, uint32_t index)
@@ -105,7 +108,7 @@ static void item_finish(struct blob *b, struct item *i) REQUIRES(b->lock)
 	while (*at != i)
 		at = &(*at)->hash_next;
 	*at = i->hash_next;
-	b->queued -= item_bytes(i->len);
+	b->queued -= item_bytes(i->data.len);
 	blob_item_unref(i);
 }
 
@@ -126,27 +129,25 @@ static int queue_reserve(struct blob *b, uint64_t bytes)
 
 static int chunk_queue(struct blob *b, uint64_t ino,
 		       const struct blob_version *v, uint32_t index,
-		       const void *data, uint32_t len)
+		       const struct slice *data)
 {
 	struct item *i;
-	int r = queue_reserve(b, item_bytes(len));
+	int r = queue_reserve(b, item_bytes(data->len));
 
 	if (r < 0)
 		return r;
-	i = malloc(sizeof(*i) + len);
-	if (i) {
+	i = malloc(sizeof(*i));
+	if (i)
 		*i = (struct item){ .refs = 1,
 				    .ino = ino,
 				    .v = *v,
 				    .index = index,
-				    .len = len };
-		memcpy(i->data, data, len);
-	}
+				    .data = slice_ref(data) };
 	mutex_lock(&b->lock);
 	if (i)
 		item_enqueue(b, i);
 	else
-		b->queued -= item_bytes(len);
+		b->queued -= item_bytes(data->len);
 	mutex_unlock(&b->lock);
 	return i ? 0 : -ENOMEM;
 }
@@ -162,30 +163,29 @@ static int refuses(struct blob *b)
 }
 
 int blob_write(struct blob *b, uint64_t ino, const struct blob_version *v,
-	       uint64_t offset, const void *data, uint32_t len)
+	       uint64_t offset, const struct slice *data)
 {
 	uint64_t skip = (BLOB_CHUNK_BYTES - offset % BLOB_CHUNK_BYTES) %
 			BLOB_CHUNK_BYTES;
 	int error = refuses(b);
 
-	while (skip < len && offset + skip < v->size) {
+	while (skip < data->len && offset + skip < v->size) {
 		uint64_t index = (offset + skip) / BLOB_CHUNK_BYTES;
-		uint32_t n;
+		struct slice chunk = { .of = data->of, .at = data->at + skip };
 		int r = error;
 
 		if (index > UINT32_MAX)
 			break;
-		n = blob_chunk_bytes(v->size, (uint32_t)index);
-		if (n > len - skip)
+		chunk.len = blob_chunk_bytes(v->size, (uint32_t)index);
+		if (chunk.len > data->len - skip)
 			break;
 		if (r == 0)
-			r = chunk_queue(b, ino, v, (uint32_t)index,
-					(const char *)data + skip, n);
+			r = chunk_queue(b, ino, v, (uint32_t)index, &chunk);
 		if (r < 0) {
 			blob_count(&b->stat.refused, 1);
 			error = r;
 		}
-		skip += n;
+		skip += chunk.len;
 	}
 	return error;
 }
@@ -249,7 +249,7 @@ static void batch_index(struct blob *b)
 			r = blob_index_put(b, &t->chunk[n].to, &i->v);
 			blob_count(r < 0 ? &b->stat.refused : &b->stat.written,
 				   1);
-			blob_count(&b->stat.written_bytes, i->len);
+			blob_count(&b->stat.written_bytes, i->data.len);
 			blob_count(&b->stat.stored_bytes,
 				   t->chunk[n].to.stored);
 		}
@@ -296,15 +296,16 @@ int blob_batch_write(struct blob *b)
 static void compress_into_batch(struct blob *b, const struct item *i)
 {
 	uint8_t *to = b->batch.data + b->batch.bytes + BLOB_HEAD_BYTES;
-	size_t room = i->len - MAX(i->len / 16, 1u), n = 0;
+	const struct slice *data = &i->data;
+	size_t room = data->len - MAX(data->len / 16, 1u), n = 0;
 	struct blob_rec r = { .ino = i->ino, .v = i->v, .index = i->index };
 
 	if (room > 0)
-		n = ZSTD_compressCCtx(b->zstd, to, room, i->data, i->len,
+		n = ZSTD_compressCCtx(b->zstd, to, room, data->at, data->len,
 				      ZSTD_LEVEL);
 	r.compressed = n > 0 && !ZSTD_isError(n);
-	r.stored = r.compressed ? (uint32_t)n : i->len;
-	blob_batch_add(b, &r, r.compressed ? to : i->data, NULL, i);
+	r.stored = r.compressed ? (uint32_t)n : data->len;
+	blob_batch_add(b, &r, r.compressed ? to : data->at, NULL, i);
 }
 
 /* ---- the writer ---- */
@@ -316,7 +317,7 @@ static struct item *take(struct blob *b) REQUIRES(b->lock)
 	uint64_t bytes = 0;
 
 	for (unsigned n = 0; *end && n < BLOB_BATCH_CHUNKS; n++) {
-		bytes += blob_aligned(BLOB_HEAD_BYTES + (*end)->len);
+		bytes += blob_aligned(BLOB_HEAD_BYTES + (*end)->data.len);
 		if (bytes > BLOB_BATCH_BYTES)
 			break;
 		end = &(*end)->next;

@@ -196,6 +196,7 @@ static int copy_stretch(struct vfs *v, const struct handle *from,
 	}
 	if (r == 0 && in->data_len > 0) {
 		out->offset = offset;
+		out->data_of = STEAL_PTR(in->data_of);
 		out->data = STEAL_PTR(in->data);
 		out->data_len = in->data_len;
 		out->stable = REMOTE_FILE_SYNC;

@@ -41,29 +41,62 @@ static int wait_arrived(struct fetch *f, const struct caller *c,
 
 struct read {
 	uint64_t ino, pos, end;
-	char *buf; /* for pos */
+	struct slice got;   /* in front of pos */
+	struct bytes *room; /* ours, with what was got in front; NULL: none */
 	bool eof;
 	bool was_ahead; /* something was here that had been asked for ahead */
 };
 
-/* Copy what the span has. It was read to its end: it goes. */
-static void take(struct fetch *f, struct span *span, struct read *rd)
+/* For all that is wanted, with what was got. */
+static int make_room(struct read *rd)
+{
+	if (rd->room)
+		return 0;
+	rd->room = bytes_new(rd->got.len + (rd->end - rd->pos));
+	if (!rd->room)
+		return -ENOMEM;
+	memcpy(rd->room->at, rd->got.at, rd->got.len);
+	bytes_unref(rd->got.of);
+	rd->got.of = rd->room;
+	rd->got.at = rd->room->at;
+	return 0;
+}
+
+/* Without a copy, if it is all that was wanted, as it mostly is. */
+static int append(struct read *rd, const struct slice *more)
+{
+	if (more->len == 0)
+		return 0;
+	if (!rd->got.of) {
+		rd->got = slice_ref(more);
+	} else if (make_room(rd) == 0) {
+		memcpy(rd->room->at + rd->got.len, more->at, more->len);
+		rd->got.len += more->len;
+	} else {
+		return -ENOMEM;
+	}
+	rd->pos += more->len;
+	return 0;
+}
+
+/* What the span has, with a reference. It was read to its end: it goes. */
+static struct slice take(struct fetch *f, struct span *span, struct read *rd)
 	REQUIRES(f->lock)
 {
+	struct slice part = { 0 };
 	uint64_t skip = rd->pos - span->offset;
 	uint32_t n = span->len > skip ? span->len - (uint32_t)skip : 0;
 
 	n = (uint32_t)MIN((uint64_t)n, rd->end - rd->pos);
 	rd->eof = span->eof && skip + n >= span->len;
 	if (n > 0) { /* else the reply was shorter than asked for */
-		mutex_unlock(&f->lock);
-		memcpy(rd->buf, (char *)span->data + skip, n);
-		mutex_lock(&f->lock);
+		part = slice_ref(&span->data);
+		part.at += skip;
+		part.len = n;
 	}
-	rd->buf += n;
-	rd->pos += n;
 	if (skip + n >= span->len || !span->solid)
 		span_drop(f, span);
+	return part;
 }
 
 /* 1: some of the range was in memory, or on its way; 0: its start is not; or
@@ -71,6 +104,7 @@ static void take(struct fetch *f, struct span *span, struct read *rd)
 static int from_memory(struct fetch *f, const struct caller *c,
 		       const struct source *s, struct read *rd)
 {
+	CLEANUP_SLICE struct slice part = { 0 };
 	struct span *span;
 	struct attr attr;
 	struct moment when;
@@ -89,7 +123,7 @@ static int from_memory(struct fetch *f, const struct caller *c,
 	}
 	r = wait_arrived(f, c, span);
 	if (r == 0)
-		take(f, span, rd);
+		part = take(f, span, rd);
 	else if (r != -EINTR)
 		span_drop(f, span);
 	fresh = r == 0 && span->fresh;
@@ -100,20 +134,19 @@ static int from_memory(struct fetch *f, const struct caller *c,
 	mutex_unlock(&f->lock);
 	if (fresh)
 		(void)vfs_record_attr(f->v, s->ino, &attr, &when);
+	if (r == 0)
+		r = append(rd, &part);
 	return r < 0 ? r : 1;
 }
 
 static bool from_blob(struct fetch *f, const struct source *s, struct read *rd)
 {
-	uint32_t n = 0;
+	CLEANUP_SLICE struct slice part = { 0 };
 
-	if (!f->blob ||
-	    blob_read(f->blob, s->ino, &s->v, rd->pos, rd->buf,
-		      (uint32_t)(rd->end - rd->pos), &n) < 0 || n == 0)
-		return false;
-	rd->buf += n;
-	rd->pos += n;
-	return true;
+	return f->blob &&
+	       blob_read(f->blob, s->ino, &s->v, rd->pos,
+			 (uint32_t)(rd->end - rd->pos), &part) == 0 &&
+	       part.len > 0 && append(rd, &part) == 0;
 }
 
 /* Ask for what is wanted, a small file as a whole, else whole chunks. */
@@ -142,6 +175,7 @@ static int read_again(struct fetch *f, const struct caller *c, struct read *rd)
 {
 	struct moment when = vfs_moment(f->v);
 	struct remote_call *call = remote_call_new(REMOTE_READ, NULL, NULL);
+	struct slice data;
 	int r;
 
 	if (!call)
@@ -151,9 +185,8 @@ static int read_again(struct fetch *f, const struct caller *c, struct read *rd)
 				    (uint64_t)f->v->fsinfo.read_max);
 	r = vfs_run(f->v, c, rd->ino, call);
 	if (r == 0) {
-		memcpy(rd->buf, call->data, call->data_len);
-		rd->buf += call->data_len;
-		rd->pos += call->data_len;
+		data = remote_call_data(call);
+		r = append(rd, &data);
 		rd->eof = call->eof || call->data_len == 0;
 		if (call->has_attr)
 			(void)vfs_record_attr(f->v, rd->ino, &call->attr,
@@ -208,9 +241,9 @@ static int step(struct fetch *f, const struct caller *c,
 }
 
 int fetch_read(struct fetch *f, const struct caller *c, uint64_t ino,
-	       uint64_t offset, uint32_t count, void *buf, uint32_t *ret_n)
+	       uint64_t offset, uint32_t count, struct slice *ret)
 {
-	struct read rd = { .ino = ino, .pos = offset, .buf = buf };
+	struct read rd = { .ino = ino, .pos = offset };
 	struct stats *stats = f->v->stats;
 	struct source s;
 	bool missed = false;
@@ -223,9 +256,11 @@ int fetch_read(struct fetch *f, const struct caller *c, uint64_t ino,
 	while (r == 0 && rd.pos < rd.end && !rd.eof &&
 	       (missed || rd.pos < s.v.size))
 		r = step(f, c, &s, &rd, &missed);
-	if (r < 0)
+	if (r < 0) {
+		slice_done(&rd.got);
 		return r;
-	*ret_n = (uint32_t)(rd.pos - offset);
+	}
+	*ret = rd.got;
 	if (missed)
 		stats_add(&stats->data_misses, 1);
 	else
@@ -252,18 +287,30 @@ void fetch_forget(struct fetch *f, uint64_t ino)
 	mutex_unlock(&f->lock);
 }
 
+static int keep_part(struct fetch *f, const struct wback_job *job,
+		     const struct blob_version *v, uint64_t at, uint32_t n)
+{
+	struct bytes *of = bytes_new(n);
+	CLEANUP_SLICE struct slice data = { .of = of, .len = n };
+	int r;
+
+	if (!of)
+		return -ENOMEM;
+	data.at = of->at;
+	r = wback_job_read(f->v->wback, job, at, n, of->at);
+	return r < 0 ? r : blob_write(f->blob, job->obj.ino, v, at, &data);
+}
+
 void fetch_keep(struct fetch *f, const struct wback_job *job,
 		const struct attr *now)
 {
 	const struct blob_version v = { .size = now->size, .mtime = now->mtime,
 					.ctime = now->ctime };
-	CLEANUP_FREE char *buf = NULL;
 
 	fetch_forget(f, job->obj.ino);
-	if (!f->blob || job->extents_n == 0)
+	if (!f->blob)
 		return;
-	buf = malloc(KEEP_BYTES);
-	for (unsigned k = 0; buf && k < job->extents_n; k++) {
+	for (unsigned k = 0; k < job->extents_n; k++) {
 		const struct wback_extent *x = &job->extents[k];
 		uint64_t end = x->offset + x->len;
 		for (; k + 1 < job->extents_n &&
@@ -276,9 +323,7 @@ void fetch_keep(struct fetch *f, const struct wback_job *job,
 			uint32_t n = (uint32_t)MIN((uint64_t)KEEP_BYTES,
 						   end - at);
 
-			if (wback_job_read(f->v->wback, job, at, n, buf) < 0 ||
-			    blob_write(f->blob, job->obj.ino, &v, at, buf, n) <
-				    0)
+			if (keep_part(f, job, &v, at, n) < 0)
 				return;
 			at += n;
 		}

@@ -19,11 +19,12 @@ int fetch_open(struct vfs *v, struct blob *blob, struct fetch **ret);
 /* When no call is under way any more (vfs_wait_submitted()). NULL is fine. */
 void fetch_close(struct fetch *f);
 
-/* @count bytes from @offset of the regular file @ino, into @buf. *@ret_n is short
- * at the end of the file only. What the cache has and is no longer trusted is
- * confirmed first. May wait for the server: -EINTR as c->intr says. */
+/* @count bytes from @offset of the regular file @ino, in *@ret, which is the
+ * caller's then: fewer at the end of the file only. What the cache has and is no
+ * longer trusted is confirmed first. May wait for the server: -EINTR as c->intr
+ * says. */
 int fetch_read(struct fetch *f, const struct caller *c, uint64_t ino,
-	       uint64_t offset, uint32_t count, void *buf, uint32_t *ret_n);
+	       uint64_t offset, uint32_t count, struct slice *ret);
 
 /* Have the content cache hold all of @ino, a regular file of at most @bytes_max.
  * 0: that is under way, and @done is told once, in any thread, what

@@ -43,7 +43,7 @@ struct span {
 	uint64_t offset;
 	uint32_t len;     /* asked for; HERE: there */
 	uint32_t charged; /* of f->bytes */
-	void *data;
+	struct slice data;
 
 	/* What the reply said of the file; `fresh` until that is recorded. */
 	bool fresh, solid; /* solid: of the version that was asked for */

@@ -64,7 +64,7 @@ void span_unref(struct fetch *f, struct span *span)
 	if (--span->refs > 0)
 		return;
 	f->bytes -= span->charged;
-	free(span->data);
+	slice_done(&span->data);
 	free(span);
 }
 
@@ -180,9 +180,11 @@ static struct span *new_span(struct fetch *f, struct file *file,
 
 /* ---- asking ---- */
 
+
 /* In a thread of the remote. */
 static void arrived(struct remote_call *call, void *arg)
 {
+	const struct slice data = remote_call_data(call);
 	struct span *span = arg;
 	struct fetch *f = span->f;
 	struct vfs *v = f->v;
@@ -196,16 +198,15 @@ static void arrived(struct remote_call *call, void *arg)
 	if (call->status == 0 && call->has_attr && s.ino)
 		solid = fetch_is_version(&s, &call->attr);
 	if (solid && s.settled && f->blob)
-		(void)blob_write(f->blob, s.ino, &s.v, call->offset, call->data,
-				 call->data_len);
+		(void)blob_write(f->blob, s.ino, &s.v, call->offset, &data);
 
 	mutex_lock(&f->lock);
 	span->state = call->status < 0 ? SPAN_FAILED : SPAN_HERE;
 	span->status = call->status;
 	if (call->status == 0) {
-		span->len = MIN(span->len, call->data_len);
-		span->eof = call->eof || call->data_len == 0;
-		span->data = STEAL_PTR(call->data);
+		span->len = MIN(span->len, data.len);
+		span->eof = call->eof || data.len == 0;
+		span->data = slice_ref(&data);
 		span->fresh = call->has_attr;
 		span->attr = call->attr;
 	}

@@ -77,6 +77,8 @@ static void go_on(struct storing *st, int status)
 
 static int keep(struct storing *st, const struct remote_call *call)
 {
+	const struct slice data = remote_call_data(call);
+
 	if (call->status < 0)
 		return call->status;
 	if (!call->has_attr || !fetch_is_version(&st->s, &call->attr))
@@ -84,7 +86,7 @@ static int keep(struct storing *st, const struct remote_call *call)
 	if (call->data_len < call->count)
 		return -EREMOTEIO;
 	return blob_write(st->f->blob, st->s.ino, &st->s.v, call->offset,
-			  call->data, call->data_len);
+			  &data);
 }
 
 /* In a thread of the remote. */

@@ -15,22 +15,20 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	     struct fuse_file_info *fi)
 {
-	CLEANUP_FREE void *data = NULL;
+	CLEANUP_SLICE struct slice data = { 0 };
 	struct request r;
-	uint32_t len = 0;
 	int err;
 
 	(void)fi;
 	request_begin(&r, req, REQ_READ);
 	record_used(r.front->record, ino, RECORD_CONTENTS);
 	err = vfs_read(r.front->vfs, &r.caller, ino, (uint64_t)off,
-		       (uint32_t)MIN(size, (size_t)LIMIT_IO_BYTES), &data,
-		       &len);
+		       (uint32_t)MIN(size, (size_t)LIMIT_IO_BYTES), &data);
 	request_end(&r);
 	if (err < 0)
 		(void)fuse_reply_err(req, -err);
 	else
-		(void)fuse_reply_buf(req, data, len);
+		(void)fuse_reply_buf(req, (const char *)data.at, data.len);
 }
 
 /* Before contents are changed: those of somebody who is not root take setuid

@@ -7,6 +7,7 @@
  *   nfs_record.c  replies from the socket to libnfs, if they are well-formed
  *   nfs_reply.c   what that is; pure
  *   nfs_decode.c  a reply judged and copied into the remote_call; pure
+ *   nfs_list.c    the same of a listing's page
  *   nfs_rpc.c     a connected libnfs context; calls one waits for
  *   nfs_mount.c   finding the server, and the MOUNT protocol (nfs_mount.h)
  *
@@ -32,8 +33,10 @@ struct nfs_reader {
 	unsigned marker_n; /* bytes of it that are there */
 	bool last;         /* this fragment is the record's last */
 	size_t left;       /* bytes of it that are still to come */
-	char *record;      /* with room for a marker in front */
-	size_t len, size;  /* bytes without the marker; bytes allocated */
+	/* With room for a marker in front. Who wants to keep a large part of it
+	 * takes a reference. */
+	struct bytes *record;
+	size_t len; /* bytes without the marker */
 };
 
 /* A call that was given to libnfs. Its thread's own. */
@@ -52,7 +55,7 @@ struct nfs_flight {
 	unsigned pages; /* asked for in the name of this one call */
 	bool plain;     /* READDIR, for a server without READDIRPLUS */
 
-	char *buf; /* READ, where libnfs wants it beforehand */
+	struct bytes *buf; /* READ, where libnfs wants it beforehand */
 };
 
 enum nfs_conn_state { NFS_DOWN, NFS_CONNECTING, NFS_UP };
@@ -190,7 +193,9 @@ enum { NFS_AGAIN = 1 }; /* nothing usable in this page: ask for the next */
 
 int nfs_decode_status(int nfsstat);
 bool nfs_decode_attr(const fattr3 *a, struct attr *ret);
+bool nfs_decode_post(const post_op_attr *p, struct attr *ret);
 bool nfs_decode_handle(const nfs_fh3 *fh, struct handle *ret);
+void nfs_decode_post_handle(const post_op_fh3 *p, struct handle *ret);
 bool nfs_decode_name_ok(const char *s);
 
 int nfs_decode_getattr(struct remote_call *c, const GETATTR3res *res);
@@ -198,8 +203,10 @@ int nfs_decode_setattr(struct remote_call *c, const SETATTR3res *res);
 int nfs_decode_lookup(struct remote_call *c, const LOOKUP3res *res);
 int nfs_decode_access(struct remote_call *c, const ACCESS3res *res);
 int nfs_decode_readlink(struct remote_call *c, const READLINK3res *res);
-/* @buf: where the data already is (taken over), or NULL: it is in @res. */
-int nfs_decode_read(struct remote_call *c, const READ3res *res, char **buf);
+/* @of: what the data lies in, which the call refers to from then on unless most
+ * of it is something else; @buffer: it starts there, else @res says where. */
+int nfs_decode_read(struct remote_call *c, const READ3res *res,
+		    struct bytes *of, bool buffer);
 int nfs_decode_write(struct remote_call *c, const WRITE3res *res);
 int nfs_decode_commit(struct remote_call *c, const COMMIT3res *res);
 int nfs_decode_create(struct remote_call *c, const CREATE3res *res);
@@ -210,7 +217,7 @@ int nfs_decode_remove(struct remote_call *c, const REMOVE3res *res);
 int nfs_decode_rmdir(struct remote_call *c, const RMDIR3res *res);
 int nfs_decode_rename(struct remote_call *c, const RENAME3res *res);
 int nfs_decode_link(struct remote_call *c, const LINK3res *res);
-/* @cookie: where the page was to start; where the next one does, after
+/* nfs_list.c. @cookie: where the page was to start; where the next one does, after
  * NFS_AGAIN. */
 int nfs_decode_readdirplus(struct remote_call *c, const READDIRPLUS3res *res,
 			   uint64_t *cookie);

@@ -137,7 +137,7 @@ static void flight_free(struct nfs_flight *f)
 		f->next->prev = f->prev;
 	else
 		c->flights_tail = f->prev;
-	free(f->buf);
+	bytes_unref(f->buf);
 	free(f);
 }
 

@@ -113,7 +113,7 @@ bool nfs_decode_attr(const fattr3 *a, struct attr *ret)
 	return true;
 }
 
-static bool decode_post(const post_op_attr *p, struct attr *ret)
+bool nfs_decode_post(const post_op_attr *p, struct attr *ret)
 {
 	return p->attributes_follow &&
 	       nfs_decode_attr(&p->post_op_attr_u.attributes, ret);
@@ -134,7 +134,7 @@ static void decode_wcc(const wcc_data *w, struct remote_pre *ret_pre,
 		       bool *ret_has, struct attr *ret)
 {
 	decode_pre(&w->before, ret_pre);
-	*ret_has = decode_post(&w->after, ret);
+	*ret_has = nfs_decode_post(&w->after, ret);
 }
 
 bool nfs_decode_handle(const nfs_fh3 *fh, struct handle *ret)
@@ -147,7 +147,7 @@ bool nfs_decode_handle(const nfs_fh3 *fh, struct handle *ret)
 	return true;
 }
 
-static void decode_post_handle(const post_op_fh3 *p, struct handle *ret)
+void nfs_decode_post_handle(const post_op_fh3 *p, struct handle *ret)
 {
 	if (!p->handle_follows ||
 	    !nfs_decode_handle(&p->post_op_fh3_u.handle, ret))
@@ -190,15 +190,15 @@ int nfs_decode_lookup(struct remote_call *c, const LOOKUP3res *res)
 	const LOOKUP3resok *ok = &res->LOOKUP3res_u.resok;
 
 	if (res->status != NFS3_OK) {
-		c->has_dir_attr = decode_post(
+		c->has_dir_attr = nfs_decode_post(
 			&res->LOOKUP3res_u.resfail.dir_attributes,
 			&c->dir_attr);
 		return nfs_decode_status(res->status);
 	}
-	c->has_dir_attr = decode_post(&ok->dir_attributes, &c->dir_attr);
+	c->has_dir_attr = nfs_decode_post(&ok->dir_attributes, &c->dir_attr);
 	if (!nfs_decode_handle(&ok->object, &c->fh_out))
 		return -EREMOTEIO;
-	c->has_attr = decode_post(&ok->obj_attributes, &c->attr);
+	c->has_attr = nfs_decode_post(&ok->obj_attributes, &c->attr);
 	return 0;
 }
 
@@ -207,11 +207,11 @@ int nfs_decode_access(struct remote_call *c, const ACCESS3res *res)
 	const ACCESS3resok *ok = &res->ACCESS3res_u.resok;
 
 	if (res->status != NFS3_OK) {
-		c->has_attr = decode_post(
+		c->has_attr = nfs_decode_post(
 			&res->ACCESS3res_u.resfail.obj_attributes, &c->attr);
 		return nfs_decode_status(res->status);
 	}
-	c->has_attr = decode_post(&ok->obj_attributes, &c->attr);
+	c->has_attr = nfs_decode_post(&ok->obj_attributes, &c->attr);
 	c->access &= ok->access;
 	return 0;
 }
@@ -238,44 +238,61 @@ int nfs_decode_readlink(struct remote_call *c, const READLINK3res *res)
 	size_t len;
 
 	if (res->status != NFS3_OK) {
-		c->has_attr = decode_post(
+		c->has_attr = nfs_decode_post(
 			&res->READLINK3res_u.resfail.symlink_attributes,
 			&c->attr);
 		return nfs_decode_status(res->status);
 	}
-	c->has_attr = decode_post(&ok->symlink_attributes, &c->attr);
+	c->has_attr = nfs_decode_post(&ok->symlink_attributes, &c->attr);
 	len = ok->data ? strnlen(ok->data, PATH_MAX) : 0;
 	if (len < 1 || len >= PATH_MAX)
 		return -EREMOTEIO;
 	return set_data(c, ok->data, len);
 }
 
-int nfs_decode_read(struct remote_call *c, const READ3res *res, char **buf)
+/* Without a copy, unless that would hold much memory for little data. */
+static int set_data_of(struct remote_call *c, struct bytes *of, const void *at,
+		       uint32_t n)
+{
+	if (n >= of->size - of->size / 4) {
+		c->data_of = bytes_ref(of);
+		c->data = (void *)(uintptr_t)at;
+	} else {
+		c->data_of = bytes_new(n);
+		if (!c->data_of)
+			return -ENOMEM;
+		c->data = c->data_of->at;
+		if (n > 0)
+			memcpy(c->data, at, n);
+	}
+	c->data_len = n;
+	return 0;
+}
+
+int nfs_decode_read(struct remote_call *c, const READ3res *res,
+		    struct bytes *of, bool buffer)
 {
 	const READ3resok *ok = &res->READ3res_u.resok;
 	uint32_t n;
 	bool eof;
 
 	if (res->status != NFS3_OK) {
-		c->has_attr = decode_post(
+		c->has_attr = nfs_decode_post(
 			&res->READ3res_u.resfail.file_attributes, &c->attr);
 		return nfs_decode_status(res->status);
 	}
-	c->has_attr = decode_post(&ok->file_attributes, &c->attr);
+	c->has_attr = nfs_decode_post(&ok->file_attributes, &c->attr);
 	n = ok->count;
 	/* Where the data went to our buffer its length was checked there. */
-	if (n > c->count || (!*buf && n != ok->data.data_len))
+	if (n > c->count || (!buffer && n != ok->data.data_len))
 		return -EREMOTEIO;
 	eof = ok->eof || (c->has_attr && c->offset + n >= c->attr.size);
 	/* No data and no end: who reads on would read on for ever. */
 	if (n == 0 && c->count > 0 && !eof)
 		return -EREMOTEIO;
 	c->eof = eof;
-	if (!*buf)
-		return set_data(c, ok->data.data_val, n);
-	c->data = STEAL_PTR(*buf);
-	c->data_len = n;
-	return 0;
+	return set_data_of(c, of, buffer ? (void *)of->at : ok->data.data_val,
+			   n);
 }
 
 int nfs_decode_write(struct remote_call *c, const WRITE3res *res)
@@ -332,8 +349,8 @@ static void decode_dir_wcc(struct remote_call *c, const wcc_data *w)
 static void decode_made(struct remote_call *c, const post_op_fh3 *fh,
 			const post_op_attr *attr, const wcc_data *dir)
 {
-	decode_post_handle(fh, &c->fh_out);
-	c->has_attr = decode_post(attr, &c->attr);
+	nfs_decode_post_handle(fh, &c->fh_out);
+	c->has_attr = nfs_decode_post(attr, &c->attr);
 	decode_dir_wcc(c, dir);
 }
 
@@ -390,143 +407,10 @@ int nfs_decode_link(struct remote_call *c, const LINK3res *res)
 	const LINK3resfail *fail = &res->LINK3res_u.resfail;
 	bool good = res->status == NFS3_OK;
 
-	c->has_attr = decode_post(
+	c->has_attr = nfs_decode_post(
 		good ? &ok->file_attributes : &fail->file_attributes, &c->attr);
 	decode_dir_wcc(c, good ? &ok->linkdir_wcc : &fail->linkdir_wcc);
 	return nfs_decode_status(res->status);
-}
-
-/* ---- listings ----
- *
- * libnfs 4 places the entries of a list in memory without regard to their
- * alignment: each is copied before it is looked at.
- */
-
-/* One allocation: the entries, then their names. */
-static int alloc_entries(struct remote_call *c, size_t n, size_t name_bytes,
-			 char **ret_names)
-{
-	struct remote_dirent *e = calloc(1, n * sizeof(*e) + name_bytes);
-
-	if (!e)
-		return -ENOMEM;
-	c->entries = e;
-	*ret_names = (char *)(e + n);
-	return 0;
-}
-
-static struct remote_dirent *add_entry(struct remote_call *c, char **names,
-				       const char *s, uint64_t fileid,
-				       uint64_t cookie)
-{
-	struct remote_dirent *e = &c->entries[c->entries_n++];
-	size_t n = strlen(s) + 1;
-
-	memcpy(*names, s, n);
-	e->name = *names;
-	e->fileid = fileid;
-	e->cookie = cookie;
-	*names += n;
-	return e;
-}
-
-/* What a page is worth as a whole. @last: the cookie of its last entry, among
- * those dropped, too; @total: how many there were.
- *
- * Who lists goes on from the last entry it was given. When entries after that
- * were dropped, it gets theirs as its cookie; when all were, the next page is
- * asked for here. */
-static int judge_page(struct remote_call *c, bool eof, size_t total,
-		      uint64_t last, uint64_t *cookie)
-{
-	c->eof = eof;
-	if (eof)
-		return 0;
-	if (total == 0 || last == 0 || last == *cookie)
-		return -EREMOTEIO; /* it would never end */
-	if (c->entries_n == 0) {
-		*cookie = last;
-		return NFS_AGAIN;
-	}
-	c->entries[c->entries_n - 1].cookie = last;
-	return 0;
-}
-
-int nfs_decode_readdirplus(struct remote_call *c, const READDIRPLUS3res *res,
-			   uint64_t *cookie)
-{
-	const READDIRPLUS3resok *ok = &res->READDIRPLUS3res_u.resok;
-	size_t n = 0, total = 0, bytes = 0;
-	uint64_t last = 0;
-	char *names = NULL;
-	entryplus3 e;
-
-	if (res->status != NFS3_OK) {
-		c->has_dir_attr = decode_post(
-			&res->READDIRPLUS3res_u.resfail.dir_attributes,
-			&c->dir_attr);
-		return nfs_decode_status(res->status);
-	}
-	c->has_dir_attr = decode_post(&ok->dir_attributes, &c->dir_attr);
-	memcpy(c->verf, ok->cookieverf, sizeof(c->verf));
-	for (const void *p = ok->reply.entries; p; p = e.nextentry) {
-		memcpy(&e, p, sizeof(e));
-		total++;
-		last = e.cookie;
-		if (nfs_decode_name_ok(e.name)) {
-			n++;
-			bytes += strlen(e.name) + 1;
-		}
-	}
-	if (n > 0 && alloc_entries(c, n, bytes, &names) < 0)
-		return -ENOMEM;
-	for (const void *p = ok->reply.entries; p; p = e.nextentry) {
-		struct remote_dirent *d;
-
-		memcpy(&e, p, sizeof(e));
-		if (!nfs_decode_name_ok(e.name))
-			continue;
-		d = add_entry(c, &names, e.name, e.fileid, e.cookie);
-		d->has_attr = decode_post(&e.name_attributes, &d->attr);
-		decode_post_handle(&e.name_handle, &d->fh);
-	}
-	return judge_page(c, ok->reply.eof, total, last, cookie);
-}
-
-int nfs_decode_readdir(struct remote_call *c, const READDIR3res *res,
-		       uint64_t *cookie)
-{
-	const READDIR3resok *ok = &res->READDIR3res_u.resok;
-	size_t n = 0, total = 0, bytes = 0;
-	uint64_t last = 0;
-	char *names = NULL;
-	entry3 e;
-
-	if (res->status != NFS3_OK) {
-		c->has_dir_attr = decode_post(
-			&res->READDIR3res_u.resfail.dir_attributes,
-			&c->dir_attr);
-		return nfs_decode_status(res->status);
-	}
-	c->has_dir_attr = decode_post(&ok->dir_attributes, &c->dir_attr);
-	memcpy(c->verf, ok->cookieverf, sizeof(c->verf));
-	for (const void *p = ok->reply.entries; p; p = e.nextentry) {
-		memcpy(&e, p, sizeof(e));
-		total++;
-		last = e.cookie;
-		if (nfs_decode_name_ok(e.name)) {
-			n++;
-			bytes += strlen(e.name) + 1;
-		}
-	}
-	if (n > 0 && alloc_entries(c, n, bytes, &names) < 0)
-		return -ENOMEM;
-	for (const void *p = ok->reply.entries; p; p = e.nextentry) {
-		memcpy(&e, p, sizeof(e));
-		if (nfs_decode_name_ok(e.name))
-			(void)add_entry(c, &names, e.name, e.fileid, e.cookie);
-	}
-	return judge_page(c, ok->reply.eof, total, last, cookie);
 }
 
 /* ---- the filesystem ---- */
@@ -574,7 +458,7 @@ int nfs_decode_fsinfo(struct remote_call *c, const FSINFO3res *res)
 	if (i.read_max == 0 || i.write_max == 0 ||
 	    !decode_time(&ok->time_delta, &i.time_delta))
 		return -EREMOTEIO;
-	c->has_attr = decode_post(&ok->obj_attributes, &c->attr);
+	c->has_attr = nfs_decode_post(&ok->obj_attributes, &c->attr);
 	c->fsinfo = i;
 	return 0;
 }

@@ -138,11 +138,12 @@ static int start_read(struct nfs_flight *f, struct remote_call *c)
 	if (c->count > NFS_IO_BYTES_MAX)
 		return -EINVAL;
 	if (NFS_READ_NEEDS_BUFFER) {
-		f->buf = malloc((size_t)c->count + 1);
+		f->buf = bytes_new(c->count);
 		if (!f->buf)
 			return -ENOMEM;
 	}
-	if (!NFS_START_READ(f->conn->rpc, on_reply, f->buf, c->count, &a, f))
+	if (!NFS_START_READ(f->conn->rpc, on_reply, f->buf->at, c->count, &a,
+			    f))
 		return -ENOMEM;
 	return 0;
 }
@@ -383,7 +384,9 @@ static int decode(struct nfs_flight *f, const void *res)
 	case REMOTE_READLINK:
 		return nfs_decode_readlink(c, res);
 	case REMOTE_READ:
-		return nfs_decode_read(c, res, &f->buf);
+		return nfs_decode_read(c, res,
+				       f->buf ? f->buf : f->conn->reader.record,
+				       f->buf != NULL);
 	case REMOTE_WRITE:
 		return nfs_decode_write(c, res);
 	case REMOTE_COMMIT:

@@ -23,7 +23,7 @@
 
 void nfs_reader_done(struct nfs_reader *r)
 {
-	free(r->record);
+	bytes_unref(r->record);
 	memset(r, 0, sizeof(*r));
 }
 
@@ -78,43 +78,46 @@ static int process(struct nfs_reader *r, struct rpc_context *rpc,
 	r->len = 0;
 	if (len < sizeof(xid))
 		return -1;
-	memcpy(&xid, r->record + MARKER_BYTES, sizeof(xid));
+	memcpy(&xid, r->record->at + MARKER_BYTES, sizeof(xid));
 	g = grammar(arg, ntohl(xid));
 	if (!g)
 		return 0; /* an answer to nothing we asked */
-	if (!nfs_reply_ok(r->record + MARKER_BYTES, len, g)) {
+	if (!nfs_reply_ok(r->record->at + MARKER_BYTES, len, g)) {
 		msg_debug("nfs", "a reply of %zu bytes makes no sense", len);
 		return process_bad(rpc, xid);
 	}
-	put_marker(r->record, len);
-	return rpc_process_pdu(rpc, r->record, (int)(MARKER_BYTES + len));
+	put_marker((char *)r->record->at, len);
+	return rpc_process_pdu(rpc, (char *)r->record->at,
+			       (int)(MARKER_BYTES + len));
 }
 
 /* Room for @n more bytes of the record. */
 static int reserve(struct nfs_reader *r, size_t n)
 {
 	size_t want = MARKER_BYTES + r->len + n;
-	char *p;
+	struct bytes *more;
 
 	if (r->len + n > RECORD_BYTES_MAX)
 		return -1;
-	if (want <= r->size)
+	if (r->record && want <= r->record->size)
 		return 0;
-	p = realloc(r->record, want);
-	if (!p)
+	more = bytes_new(want);
+	if (!more)
 		return -1;
-	r->record = p;
-	r->size = want;
+	if (r->len > 0)
+		memcpy(more->at, r->record->at, MARKER_BYTES + r->len);
+	bytes_unref(r->record);
+	r->record = more;
 	return 0;
 }
 
-static void trim(struct nfs_reader *r)
+/* The record was dealt with: may the next one have its place? */
+static void recycle(struct nfs_reader *r)
 {
-	if (r->len == 0 && r->size > RECORD_BYTES_KEPT) {
-		free(r->record);
-		r->record = NULL;
-		r->size = 0;
-	}
+	if (r->record->size <= RECORD_BYTES_KEPT && bytes_is_ours(r->record))
+		return;
+	bytes_unref(r->record);
+	r->record = NULL;
 }
 
 /* A fragment is whole. */
@@ -126,7 +129,7 @@ static int end_fragment(struct nfs_reader *r, struct rpc_context *rpc,
 	r->marker_n = 0;
 	if (r->last) {
 		err = process(r, rpc, grammar, arg);
-		trim(r);
+		recycle(r);
 	}
 	return err;
 }
@@ -153,7 +156,7 @@ static int feed(struct nfs_reader *r, struct rpc_context *rpc,
 				return -1;
 		}
 		part = MIN(n, r->left);
-		memcpy(r->record + MARKER_BYTES + r->len, p, part);
+		memcpy(r->record->at + MARKER_BYTES + r->len, p, part);
 		p += part;
 		n -= part;
 		r->len += part;
@@ -172,7 +175,8 @@ int nfs_reader_serve(struct nfs_reader *r, struct rpc_context *rpc,
 	for (;;) {
 		bool direct = r->left > sizeof(stage);
 		size_t want = direct ? r->left : sizeof(stage);
-		char *to = direct ? r->record + MARKER_BYTES + r->len : stage;
+		void *to = direct ? r->record->at + MARKER_BYTES + r->len :
+				    (void *)stage;
 		ssize_t n = recv(rpc_get_fd(rpc), to, want, MSG_DONTWAIT);
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))

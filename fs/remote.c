@@ -66,12 +66,23 @@ struct remote_call *remote_call_ref(struct remote_call *c)
 	return c;
 }
 
+static void drop_data(struct remote_call *c)
+{
+	if (c->data_of)
+		bytes_unref(c->data_of);
+	else
+		free(c->data);
+	c->data_of = NULL;
+	c->data = NULL;
+	c->data_len = 0;
+}
+
 void remote_call_unref(struct remote_call *c)
 {
 	if (!c || __atomic_sub_fetch(&c->refs, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
 	free(c->entries);
-	free(c->data);
+	drop_data(c);
 	free(c);
 }
 
@@ -82,11 +93,8 @@ static bool op_returns_data(enum remote_op op)
 
 void remote_call_reset(struct remote_call *c)
 {
-	if (op_returns_data(c->op)) {
-		free(c->data);
-		c->data = NULL;
-		c->data_len = 0;
-	}
+	if (op_returns_data(c->op))
+		drop_data(c);
 	free(c->entries);
 	c->entries = NULL;
 	c->entries_n = 0;

@@ -20,6 +20,7 @@
 #pragma once
 
 #include "../cache/attr.h"
+#include "../cache/bytes.h"
 #include "../cache/sync.h"
 
 enum remote_op {
@@ -29,7 +30,8 @@ enum remote_op {
 	REMOTE_LOOKUP,      /* fh/name -> fh_out, attr, dir_attr */
 	REMOTE_ACCESS,      /* fh, access (bits asked) -> access (granted), attr */
 	REMOTE_READLINK,    /* fh -> data (NUL-terminated), data_len, attr */
-	REMOTE_READ,        /* fh, offset, count -> data, data_len, eof, attr */
+	REMOTE_READ,        /* fh, offset, count -> data (in data_of), data_len,
+			     * eof, attr */
 	REMOTE_WRITE,       /* fh, offset, data, data_len, stable -> count, attr, pre,
 			     * stable (what the server did), verf */
 	REMOTE_COMMIT,      /* fh -> verf, attr */
@@ -133,8 +135,9 @@ struct remote_call {
 	uint64_t cookie;
 	uint8_t verf[8]; /* READDIRPLUS: in and out; WRITE, COMMIT: out */
 	enum remote_stable stable;
-	void *data;      /* owned by the call, malloc'ed */
+	void *data; /* owned by the call: malloc'ed, or within data_of */
 	uint32_t data_len;
+	struct bytes *data_of; /* a reference, or NULL */
 	bool background; /* nobody waits for it: it stays out of the way of
 			  * those that somebody waits for */
 
@@ -190,6 +193,13 @@ struct remote_call *remote_call_new(enum remote_op op, const struct handle *fh,
 				    const char *name);
 struct remote_call *remote_call_ref(struct remote_call *c);
 void remote_call_unref(struct remote_call *c); /* NULL is fine */
+
+/* What a READ brought; without a reference of its own. */
+static inline struct slice remote_call_data(const struct remote_call *c)
+{
+	return (struct slice){ .of = c->data_of, .at = c->data,
+			       .len = c->data_len };
+}
 
 /* Make a call ready to be sent once more: results cleared, arguments kept. */
 void remote_call_reset(struct remote_call *c);

@@ -116,10 +116,9 @@ int vfs_rename(struct vfs *v, const struct caller *c, uint64_t dir,
 	       const char *name, uint64_t newdir, const char *newname,
 	       unsigned flags);
 
-/* *@ret is malloc'ed by vfs_read; the result may be short at the file's end
- * only. */
+/* *@ret is the caller's then; it may be short at the file's end only. */
 int vfs_read(struct vfs *v, const struct caller *c, uint64_t ino,
-	     uint64_t offset, uint32_t count, void **ret, uint32_t *ret_len);
+	     uint64_t offset, uint32_t count, struct slice *ret);
 int vfs_write(struct vfs *v, const struct caller *c, uint64_t ino,
 	      uint64_t offset, const void *data, uint32_t len);
 int vfs_fsync(struct vfs *v, const struct caller *c, uint64_t ino);

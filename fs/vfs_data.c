@@ -7,39 +7,27 @@
 #include "flush.h"
 #include "view.h"
 
-static int read_clean(struct vfs *v, const struct caller *c, uint64_t ino,
-		      uint64_t offset, uint32_t count, void **ret,
-		      uint32_t *ret_len)
-{
-	CLEANUP_FREE char *buf = malloc(count + 1);
-	int r = buf ? fetch_read(v->fetch, c, ino, offset, count, buf,
-				 ret_len) :
-		      -ENOMEM;
-
-	if (r == 0)
-		*ret = STEAL_PTR(buf);
-	return r;
-}
-
 /* What the server has of a range, zeros behind its end. */
 static int fill_from_server(struct vfs *v, const struct caller *c,
 			    uint64_t ino, uint64_t offset, uint32_t len,
-			    char *buf)
+			    uint8_t *buf)
 {
-	uint32_t got = 0;
-	int r = fetch_read(v->fetch, c, ino, offset, len, buf, &got);
+	CLEANUP_SLICE struct slice got = { 0 };
+	int r = fetch_read(v->fetch, c, ino, offset, len, &got);
 
-	if (r == 0)
-		memset(buf + got, 0, len - got);
-	return r;
+	if (r < 0)
+		return r;
+	if (got.len > 0)
+		memcpy(buf, got.at, got.len);
+	memset(buf + got.len, 0, len - got.len);
+	return 0;
 }
 
 /* The parts that the log has, and the rest from the server. */
 static int read_mixed(struct vfs *v, const struct caller *c, uint64_t ino,
-		      uint64_t offset, uint32_t count, void **ret,
-		      uint32_t *ret_len)
+		      uint64_t offset, uint32_t count, struct slice *ret)
 {
-	CLEANUP_FREE char *buf = NULL;
+	CLEANUP_SLICE struct slice all = { 0 };
 	struct meta_inode i;
 	uint32_t done = 0;
 	int r;
@@ -52,41 +40,42 @@ static int read_mixed(struct vfs *v, const struct caller *c, uint64_t ino,
 	count = offset >= i.attr.size ?
 			0 :
 			(uint32_t)MIN((uint64_t)count, i.attr.size - offset);
-	buf = malloc(count + 1);
-	if (!buf)
+	all.of = bytes_new(count);
+	if (!all.of)
 		return -ENOMEM;
 	while (done < count && r == 0) {
+		uint8_t *to = all.of->at + done;
 		enum wback_source source;
 		uint32_t n;
 
-		r = wback_read(v->wback, ino, offset + done, count - done,
-			       buf + done, &source, &n);
+		r = wback_read(v->wback, ino, offset + done, count - done, to,
+			       &source, &n);
 		if (r == 0 && source == WBACK_ZERO)
-			memset(buf + done, 0, n);
+			memset(to, 0, n);
 		else if (r == 0 && source == WBACK_SERVER)
-			r = fill_from_server(v, c, ino, offset + done, n,
-					     buf + done);
+			r = fill_from_server(v, c, ino, offset + done, n, to);
 		done += n;
 	}
 	if (r < 0)
 		return r;
-	*ret = STEAL_PTR(buf);
-	*ret_len = done;
+	all.at = all.of->at;
+	all.len = done;
+	*ret = slice_ref(&all);
 	return 0;
 }
 
 int vfs_read(struct vfs *v, const struct caller *c, uint64_t ino,
-	     uint64_t offset, uint32_t count, void **ret, uint32_t *ret_len)
+	     uint64_t offset, uint32_t count, struct slice *ret)
 {
 	struct wback_view w;
 	int r;
 
 	if (v->wback && wback_get(v->wback, ino, &w))
-		r = read_mixed(v, c, ino, offset, count, ret, ret_len);
+		r = read_mixed(v, c, ino, offset, count, ret);
 	else
-		r = read_clean(v, c, ino, offset, count, ret, ret_len);
+		r = fetch_read(v->fetch, c, ino, offset, count, ret);
 	if (r == 0)
-		stats_add(&v->stats->bytes_read, *ret_len);
+		stats_add(&v->stats->bytes_read, ret->len);
 	return r;
 }
 

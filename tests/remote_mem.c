@@ -138,7 +138,10 @@ static int op_read(struct remote_mem *m, struct remote_call *c)
 		give_attr(m, c, n);
 		return mem_is_dir(n) ? -EISDIR : -EINVAL;
 	}
-	c->data = mem_alloc(c->count);
+	c->data_of = bytes_new(c->count);
+	if (!c->data_of)
+		abort();
+	c->data = c->data_of->at;
 	c->data_len = (uint32_t)mem_read(n, c->offset, c->data, c->count);
 	c->eof = c->offset + c->data_len >= n->attr.size;
 	give_attr(m, c, n);

@@ -119,15 +119,6 @@ static void op_link(struct sim *s)
 	entered(s, dir, name, node, &e);
 }
 
-/* The kernel names nothing that it has not looked up, and holds it meanwhile. */
-static void know(struct sim *s, int dir, int name)
-{
-	int node = s->m.n[dir].child[name];
-
-	if ((node != ABSENT && !s->m.n[node].refs) || chance(s, 3) == 0)
-		(void)look_up(s, dir, name);
-}
-
 static void op_remove(struct sim *s)
 {
 	int dir = any_dir(s), name = (int)chance(s, NAMES), r;

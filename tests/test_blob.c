@@ -93,13 +93,13 @@ static void test_empty_and_behind_the_end(void **state)
 	uint8_t byte = 0;
 	uint32_t n = 7;
 
-	assert_int_equal(blob_write(b, 5, &v, 0, &byte, 1), 0);
-	assert_int_equal(blob_read(b, 5, &v, 0, &byte, 1, &n), 0);
+	assert_int_equal(blob_test_put(b, 5, &v, 0, &byte, 1), 0);
+	assert_int_equal(blob_test_get(b, 5, &v, 0, &byte, 1, &n), 0);
 	assert_int_equal(n, 0);
 	v = blob_test_version(UINT64_MAX, 0);
-	assert_int_equal(blob_read(b, 5, &v, UINT64_MAX - 1, &byte, 1, &n),
+	assert_int_equal(blob_test_get(b, 5, &v, UINT64_MAX - 1, &byte, 1, &n),
 			 -ENOENT);
-	assert_int_equal(blob_write(b, 5, &v, UINT64_MAX - 1, &byte, 1), 0);
+	assert_int_equal(blob_test_put(b, 5, &v, UINT64_MAX - 1, &byte, 1), 0);
 	assert_false(blob_has(b, 5, &v, 0, UINT64_MAX));
 	blob_drop(b, 5, &v);
 	blob_close(b);
@@ -115,13 +115,13 @@ static void test_gaps(void **state)
 
 	blob_test_fill(5, &v, 0, data, BLOB_TEST_MAX);
 	assert_int_equal(
-		blob_write(b, 5, &v, 100, data + 100, 2 * BLOB_CHUNK_BYTES), 0);
+		blob_test_put(b, 5, &v, 100, data + 100, 2 * BLOB_CHUNK_BYTES), 0);
 	blob_flush(b);
 	assert_int_equal(blob_test_part(b, 5, &v, 0, 10), 0);
 	assert_int_equal(blob_test_part(b, 5, &v, BLOB_CHUNK_BYTES, 10), 1);
 	assert_int_equal(blob_test_part(b, 5, &v, 2 * BLOB_CHUNK_BYTES, 1), 0);
-	assert_int_equal(blob_write(b, 5, &v, 0, data, BLOB_CHUNK_BYTES), 0);
-	assert_int_equal(blob_read(b, 5, &v, 50, data, BLOB_TEST_MAX - 50, &n),
+	assert_int_equal(blob_test_put(b, 5, &v, 0, data, BLOB_CHUNK_BYTES), 0);
+	assert_int_equal(blob_test_get(b, 5, &v, 50, data, BLOB_TEST_MAX - 50, &n),
 			 0);
 	assert_int_equal(n, 2 * BLOB_CHUNK_BYTES - 50);
 	assert_true(blob_has(b, 5, &v, 50, n));
@@ -175,10 +175,10 @@ static void test_overwrite(void **state)
 
 	for (unsigned i = 0; i < 20; i++) {
 		memset(data, (int)i, sizeof(data));
-		assert_int_equal(blob_write(b, 5, &v, 0, data, 1000), 0);
+		assert_int_equal(blob_test_put(b, 5, &v, 0, data, 1000), 0);
 		if (i % 3 == 0)
 			blob_flush(b);
-		assert_int_equal(blob_read(b, 5, &v, 0, got, 1000, &n), 0);
+		assert_int_equal(blob_test_get(b, 5, &v, 0, got, 1000, &n), 0);
 		assert_int_equal(n, 1000);
 		assert_memory_equal(got, data, 1000);
 	}

@@ -258,17 +258,25 @@ static void test_readlink(void **state)
 static int read_reply(struct remote_call *c, uint32_t count, uint32_t len,
 		      bool eof)
 {
-	static char bytes[100];
+	struct bytes *record = bytes_new(60);
 	READ3res res = { .status = NFS3_OK };
 	READ3resok *ok = &res.READ3res_u.resok;
-	char *buf = NULL;
+	int r;
 
+	assert_non_null(record);
+	memset(record->at, 'x', record->size);
 	ok->count = count;
 	ok->eof = eof;
 	ok->data.data_len = len;
-	ok->data.data_val = bytes;
+	ok->data.data_val = (char *)record->at + 10;
 	remote_call_reset(c);
-	return nfs_decode_read(c, &res, &buf);
+	r = nfs_decode_read(c, &res, record, false);
+	/* Most of it: the record itself. */
+	assert_int_equal(r == 0 && c->data == record->at + 10, r == 0 && len > 45);
+	bytes_unref(record);
+	for (uint32_t k = 0; r == 0 && k < len; k++)
+		assert_int_equal(((char *)c->data)[k], 'x');
+	return r;
 }
 
 static void test_read(void **state)
@@ -299,14 +307,15 @@ static void test_read_eof_by_size(void **state)
 {
 	struct remote_call *c = new_call(REMOTE_READ);
 	READ3res res = { .status = NFS3_OK };
-	char *buf = NULL;
+	struct bytes *record = bytes_new(60);
 
 	(void)state;
 	c->offset = 77;
 	c->count = 10;
 	res.READ3res_u.resok.file_attributes = post(good_attr());
-	assert_int_equal(nfs_decode_read(c, &res, &buf), 0);
+	assert_int_equal(nfs_decode_read(c, &res, record, false), 0);
 	assert_true(c->eof);
+	bytes_unref(record);
 	remote_call_unref(c);
 }
 
@@ -314,14 +323,14 @@ static void test_read_takes_buffer_over(void **state)
 {
 	struct remote_call *c = new_call(REMOTE_READ);
 	READ3res res = { .status = NFS3_OK };
-	char *buf = malloc(11), *was = buf;
+	struct bytes *buf = bytes_new(10);
 
 	(void)state;
 	c->count = 10;
 	res.READ3res_u.resok.count = 10;
-	assert_int_equal(nfs_decode_read(c, &res, &buf), 0);
-	assert_null(buf);
-	assert_ptr_equal(c->data, was);
+	assert_int_equal(nfs_decode_read(c, &res, buf, true), 0);
+	assert_ptr_equal(c->data, buf->at);
+	bytes_unref(buf);
 	remote_call_unref(c);
 }
 

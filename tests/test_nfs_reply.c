@@ -52,7 +52,7 @@ static size_t deep_page(char *p, const char *end)
 	return n;
 }
 
-struct bytes {
+struct xdr {
 	char *p;
 	size_t len;
 	size_t entries;
@@ -61,7 +61,7 @@ struct bytes {
 static void *decode_deep(void *arg)
 {
 	struct remote_call *c = new_call(REMOTE_READDIRPLUS);
-	struct bytes *b = arg;
+	struct xdr *b = arg;
 	READDIRPLUS3res res;
 	uint64_t cookie = 0;
 	ZDR zdr;
@@ -80,7 +80,7 @@ static void *decode_deep(void *arg)
 
 static void test_deepest_page_fits_the_stack(void **state)
 {
-	struct bytes b = { .len = NFS_IO_BYTES_MAX + 4096 };
+	struct xdr b = { .len = NFS_IO_BYTES_MAX + 4096 };
 	pthread_attr_t attr;
 	pthread_t thread;
 	void *result = &b;

@@ -239,14 +239,13 @@ static void test_reads_of_pending_contents(void **state)
 	assert_int_equal(stat_of(f, a).attr.size, 8);
 	expect_server(f, "/a", "0123456789");
 	for (unsigned k = 0; k < 2; k++) {
-		uint32_t len;
-		char *data;
+		struct slice data;
 
-		assert_int_equal(vfs_read(f->v, &root_user, a, 0, 100,
-					  (void **)&data, &len), 0);
-		assert_int_equal(len, 8);
-		assert_memory_equal(data, "01XY45\0Z", 8);
-		free(data);
+		assert_int_equal(vfs_read(f->v, &root_user, a, 0, 100, &data),
+				 0);
+		assert_int_equal(data.len, 8);
+		assert_memory_equal(data.at, "01XY45\0Z", 8);
+		slice_done(&data);
 		assert_int_equal(send_all(f), 0);
 	}
 }

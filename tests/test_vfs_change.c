@@ -316,12 +316,10 @@ static void test_fallocate(void **state)
 				       FALLOC_FL_KEEP_SIZE |
 					       FALLOC_FL_PUNCH_HOLE,
 				       2, 3), 0);
-	uint32_t len;
-	char *data;
-	assert_int_equal(vfs_read(f->v, &root_user, a, 0, 10, (void **)&data,
-				  &len), 0);
-	assert_memory_equal(data, "01\0\0\0" "56789", 10);
-	free(data);
+	struct slice data;
+	assert_int_equal(vfs_read(f->v, &root_user, a, 0, 10, &data), 0);
+	assert_memory_equal(data.at, "01\0\0\0" "56789", 10);
+	slice_done(&data);
 	assert_int_equal(vfs_fallocate(f->v, &root_user, a,
 				       FALLOC_FL_COLLAPSE_RANGE, 0, 4096),
 			 -EOPNOTSUPP);

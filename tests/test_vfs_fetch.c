@@ -280,15 +280,14 @@ static char *admin_large(struct fixture *f, size_t len)
 static void expect_range(struct fixture *f, uint64_t ino, const char *bytes,
 			 size_t size, uint64_t offset, uint32_t n)
 {
-	uint32_t len;
-	void *data;
+	struct slice data;
 
-	assert_int_equal(vfs_read(f->v, &root_user, ino, offset, n, &data,
-				  &len), 0);
-	assert_int_equal(len, offset < size ? MIN((uint64_t)n, size - offset) :
-					      0);
-	assert_memory_equal(data, bytes + offset, len);
-	free(data);
+	assert_int_equal(vfs_read(f->v, &root_user, ino, offset, n, &data), 0);
+	assert_int_equal(data.len, offset < size ?
+					   MIN((uint64_t)n, size - offset) :
+					   0);
+	assert_memory_equal(data.at, bytes + offset, data.len);
+	slice_done(&data);
 }
 
 static void test_large_file_is_read_ahead_in_whole_reads(void **state)
@@ -358,14 +357,13 @@ static void *reader_main(void *arg)
 {
 	struct reader *rd = arg;
 	struct caller c = { .intr = rd->intr };
-	uint32_t n;
-	void *data;
+	struct slice data;
 
-	rd->r = vfs_read(rd->f->v, &c, rd->ino, 0, 100000, &data, &n);
+	rd->r = vfs_read(rd->f->v, &c, rd->ino, 0, 100000, &data);
 	if (rd->r == 0) {
-		assert_int_equal(n, 100000);
-		assert_memory_equal(data, rd->bytes, n);
-		free(data);
+		assert_int_equal(data.len, 100000);
+		assert_memory_equal(data.at, rd->bytes, data.len);
+		slice_done(&data);
 	}
 	return NULL;
 }

@@ -224,14 +224,12 @@ static inline void put(struct fixture *f, uint64_t ino, const char *text)
 
 static inline void expect_contents(struct fixture *f, uint64_t ino, const char *text)
 {
-	uint32_t len;
-	void *data;
+	struct slice data;
 
-	assert_int_equal(vfs_read(f->v, &root_user, ino, 0, 4096, &data, &len),
-			 0);
-	assert_int_equal(len, strlen(text));
-	assert_memory_equal(data, text, len);
-	free(data);
+	assert_int_equal(vfs_read(f->v, &root_user, ino, 0, 4096, &data), 0);
+	assert_int_equal(data.len, strlen(text));
+	assert_memory_equal(data.at, text, data.len);
+	slice_done(&data);
 }
 
 static inline void expect_server(struct fixture *f, const char *path, const char *text)
