@@ -508,10 +508,7 @@ static void apply_write(struct wback *wb, const struct rec *r,
 	extents_put(&o->data, &x);
 	was = size_of(o);
 	o->attr.size = MAX(was, end);
-	/* The kernel, which gathers what is written, sets the time by itself
-	 * and tells; should it not come to that, the change shows. */
-	if (!(o->local & ATTR_MTIME))
-		o->attr.mtime = r->now;
+	o->attr.mtime = r->now;
 	o->local |= ATTR_SIZE | ATTR_MTIME;
 	o->mask |= ATTR_MTIME;
 	touch_time(o, &r->now);

@@ -150,11 +150,7 @@ int back_apply(struct vfs *v, const struct caller *c, struct change *ch)
 
 	if (r < 0)
 		return r;
-	/* The clock that the kernel stamps with. A file that is created and
-	 * written within one tick of it then has the right times at once, and
-	 * the kernel does not send them. */
-	(void)clock_gettime(makes(ch) ? CLOCK_REALTIME_COARSE : CLOCK_REALTIME,
-			    &w.now);
+	(void)clock_gettime(CLOCK_REALTIME, &w.now);
 	if (ch->op == CHANGE_SETATTR)
 		describe_set(ch, &w);
 	do

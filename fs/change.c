@@ -78,30 +78,34 @@ bool vfs_log_is_full(struct vfs *v)
 					    __ATOMIC_RELAXED) < ROOM_AGAIN_MS;
 }
 
-/* ---- a time that follows a write is sent a moment later (times.c) ---- */
+/* ---- what goes through: the time of a write is sent a moment later (times.c) ---- */
 
-/* A time that will be sent later is what applications see from now on. */
-static int take_over_mtime(struct vfs *v, struct change *ch)
+/* What applications see from now on. */
+static void show_mtime(struct vfs *v, uint64_t ino, struct timespec mtime)
 {
-	int r;
+	struct meta_inode i;
 
 	meta_begin(v->meta);
-	r = meta_get(v->meta, ch->obj.ino, &ch->obj);
-	if (r == 0) {
-		ch->obj.attr.mtime = ch->set.mtime;
-		r = meta_put(v->meta, &ch->obj);
+	if (meta_get(v->meta, ino, &i) == 0) {
+		i.attr.mtime = mtime;
+		(void)meta_put(v->meta, &i);
 	}
 	meta_end(v->meta);
-	return r;
 }
 
-/* The SETATTR that was to carry the pending time failed. */
-static void put_back_mtime(struct vfs *v, uint64_t ino, struct timespec mtime)
+static int write_through(struct vfs *v, const struct caller *c,
+			 struct change *ch)
 {
-	struct remote_sattr set = { .valid = REMOTE_SET_MTIME, .mtime = mtime };
+	struct timespec now;
+	int r;
 
-	times_written(v->times, ino);
-	(void)times_setattr(v->times, ino, &set);
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	r = through_apply(v, c, ch);
+	if (r < 0)
+		return r;
+	times_written(v->times, ch->obj.ino, now);
+	show_mtime(v, ch->obj.ino, now);
+	return 0;
 }
 
 static int setattr_through(struct vfs *v, const struct caller *c,
@@ -112,25 +116,25 @@ static int setattr_through(struct vfs *v, const struct caller *c,
 	bool pending = times_pending(v->times, ino, &mtime);
 	int r;
 
-	if (times_setattr(v->times, ino, &ch->set))
-		return take_over_mtime(v, ch);
+	/* By this machine's clock, as the time of a write. */
+	if (ch->set.valid & REMOTE_SET_SIZE &&
+	    !(ch->set.valid & REMOTE_SET_MTIME)) {
+		ch->set.valid |= REMOTE_SET_MTIME;
+		(void)clock_gettime(CLOCK_REALTIME, &ch->set.mtime);
+	}
+	times_setattr(v->times, ino, &ch->set);
 	r = through_apply(v, c, ch);
 	if (r < 0 && pending)
-		put_back_mtime(v, ino, mtime);
+		times_written(v->times, ino, mtime);
 	return r;
 }
 
 static int apply_through(struct vfs *v, const struct caller *c,
 			 struct change *ch)
 {
-	int r;
-
-	if (ch->op == CHANGE_SETATTR)
-		return setattr_through(v, c, ch);
-	r = through_apply(v, c, ch);
-	if (ch->op == CHANGE_WRITE)
-		times_written(v->times, ch->obj.ino);
-	return r;
+	return ch->op == CHANGE_SETATTR ? setattr_through(v, c, ch) :
+	       ch->op == CHANGE_WRITE	? write_through(v, c, ch) :
+					  through_apply(v, c, ch);
 }
 
 /* ---- the choice ---- */

@@ -32,7 +32,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 }
 
 /* Before contents are changed: those of somebody who is not root take setuid
- * and setgid away. What the page cache writes was checked when it got there. */
+ * and setgid away. What comes out of a mapping was checked when it got there. */
 static int drop_privs(struct request *r, fuse_ino_t ino)
 {
 	const struct remote_sattr nothing = { 0 };

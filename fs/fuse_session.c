@@ -9,8 +9,12 @@
  *                      no state of an open file exists here.
  *   no ATOMIC_O_TRUNC  O_TRUNC would travel in the OPEN that is never sent;
  *                      without it the kernel sends a SETATTR
- *   WRITEBACK_CACHE    one WRITE for what an application wrote in many pieces,
- *                      and what was written is read back from the page cache
+ *   no WRITEBACK_CACHE what write(2) was told is done is with us, not in the
+ *                      page cache, where it would die with this process; and
+ *                      attributes are ours to tell. With it one WRITE would do
+ *                      for what was written in many pieces, but each close makes
+ *                      the block count unknown to the kernel: a GETATTR for each
+ *                      file that is opened and looked at
  *   PARALLEL_DIROPS    lookups in one directory side by side. libfuse 3.14 does
  *                      not pass the bit on, so it is set in the INIT reply on
  *                      its way out
@@ -34,10 +38,9 @@
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
-	const unsigned wanted = FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_ASYNC_READ |
-				FUSE_CAP_READDIRPLUS | FUSE_CAP_CACHE_SYMLINKS |
-				FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
-				FUSE_CAP_SPLICE_READ;
+	const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_READDIRPLUS |
+				FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_ASYNC_DIO |
+				FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_SPLICE_READ;
 	struct fuse_front *f = userdata;
 
 	f->expires = conn->capable & FUSE_CAP_EXPIRE_ONLY;

@@ -1,40 +1,35 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* times.c: modification times that follow written data, sent a moment later.
+/* times.c: modification times of what was written through, sent a moment later.
  *
- * With the writeback cache the kernel stamps a file's mtime itself, and tells us
- * by a SETATTR after each flush of data. The server has stamped the WRITE with
- * its own clock a moment before. Sending every such SETATTR would cost a round
- * trip for each file written, and mostly in vain: tar, cp -p and install set
- * another time right after. So such a time waits for DELAY_MS, is what
- * applications see meanwhile, rides along with the next SETATTR of the file, or
- * is superseded by it. A crash leaves the server's own time of the same write.
- * A time that an application sets by itself is another matter and goes out at
- * once: only a time of the last minutes, of a file that was written since the
- * last time was sent, is taken over.
+ * The server stamps a WRITE with its own clock; applications are to see this
+ * machine's, on all files alike, or make(1) takes old for new. A SETATTR after
+ * each WRITE would cost a round trip, and mostly in vain: more is written, or
+ * tar, cp -p and install set another time right after. So the time waits for
+ * DELAY_MS, is what applications see meanwhile, rides along with the next SETATTR
+ * of the file, or is superseded by it. A crash leaves the server's own time of
+ * the same write.
  *
- *   state      how it comes there                leaves for
- *   WRITTEN    times_written()                   PENDING by times_setattr(); gone
- *                                                after WRITTEN_MS
- *   PENDING    a time was taken over             SENDING when due; gone when a
- *                                                SETATTR carries it along
- *   SENDING    the worker                        gone; WRITTEN when written again
- *                                                meanwhile
+ *   state      how it comes there        leaves for
+ *   PENDING    times_written()           SENDING when due; gone when a SETATTR
+ *                                        takes it along
+ *   SENDING    the worker                gone; PENDING when written again
+ *                                        meanwhile
  *
- * Entries are in a hash by inode and in one of two queues by due time: as all of
- * a state wait equally long, a queue is a list. One lock, below all others of
- * the vfs but the node table's; `cond` tells the worker of a first entry and
- * others of the end of SENDING.
+ * Entries are in a hash by inode and, PENDING, in a queue by due time: as all
+ * wait equally long, it is a list. One lock, below all others of the vfs but the
+ * node table's; `cond` tells the worker of a first entry and others of the end
+ * of SENDING.
  */
 #include "change.h"
 
 #include <assert.h>
 
-enum { BUCKETS = 1024, DELAY_MS = 1000, WRITTEN_MS = 120 * 1000 };
-enum state { WRITTEN, PENDING, SENDING };
+enum { BUCKETS = 1024, DELAY_MS = 1000 };
+enum state { PENDING, SENDING };
 
 struct entry {
 	struct entry *next_hash;
-	struct entry *prev, *next; /* in the queue of its state */
+	struct entry *prev, *next; /* in the queue */
 	uint64_t ino;
 	enum state state;
 	bool again; /* written while SENDING */
@@ -48,7 +43,7 @@ struct times {
 	struct mutex lock; /* guards what follows */
 	struct cond cond;
 	struct entry *buckets[BUCKETS];
-	struct entry queue[2]; /* rings: WRITTEN, PENDING */
+	struct entry queue; /* a ring */
 	unsigned sending;
 	bool closing;
 };
@@ -71,14 +66,13 @@ static void dequeue(struct entry *e)
 	e->prev = e->next = e;
 }
 
-static void enqueue(struct times *t, struct entry *e, enum state state,
-		    unsigned delay_ms)
+static void enqueue(struct times *t, struct entry *e) REQUIRES(t->lock)
 {
-	struct entry *ring = &t->queue[state];
+	struct entry *ring = &t->queue;
 
 	dequeue(e);
-	e->state = state;
-	e->due_ms = clock_ms() + (t->closing ? 0 : delay_ms);
+	e->state = PENDING;
+	e->due_ms = clock_ms() + (t->closing ? 0 : DELAY_MS);
 	e->prev = ring->prev;
 	e->next = ring;
 	ring->prev->next = e;
@@ -97,11 +91,11 @@ static void erase(struct times *t, uint64_t ino)
 	free(e);
 }
 
-static struct entry *first(struct times *t, enum state state)
+static struct entry *first(struct times *t)
 {
-	struct entry *e = t->queue[state].next;
+	struct entry *e = t->queue.next;
 
-	return e == &t->queue[state] ? NULL : e;
+	return e == &t->queue ? NULL : e;
 }
 
 /* Not while its time is under way: two times of one file in flight could
@@ -125,7 +119,7 @@ static void sent(struct times *t, uint64_t ino)
 	mutex_lock(&t->lock);
 	e = *slot(t, ino);
 	if (e && e->again)
-		enqueue(t, e, WRITTEN, WRITTEN_MS);
+		enqueue(t, e);
 	else if (e)
 		erase(t, ino);
 	t->sending--;
@@ -155,40 +149,29 @@ static void send(struct times *t, uint64_t ino, struct timespec mtime)
 static void *worker_main(void *arg)
 {
 	struct times *t = arg;
+	struct timespec mtime;
+	struct entry *e;
+	uint64_t ino;
 
 	mutex_lock(&t->lock);
-	for (;;) {
-		uint64_t now = clock_ms(), wake = UINT64_MAX;
-		struct entry *e = first(t, WRITTEN);
-
-		if (e && (e->due_ms <= now || t->closing)) {
-			erase(t, e->ino);
-			continue;
-		}
-		if (e)
-			wake = e->due_ms;
-		e = first(t, PENDING);
-		if (e && (e->due_ms <= now || t->closing)) {
-			uint64_t ino = e->ino;
-			struct timespec mtime = e->mtime;
-
-			dequeue(e);
-			e->state = SENDING;
-			e->again = false;
-			t->sending++;
-			mutex_unlock(&t->lock);
-			send(t, ino, mtime);
-			mutex_lock(&t->lock);
-			continue;
-		}
-		if (e)
-			wake = MIN(wake, e->due_ms);
-		if (t->closing && !e && t->sending == 0)
-			break;
-		if (wake == UINT64_MAX)
+	while ((e = first(t)) || !t->closing || t->sending > 0) {
+		if (!e) {
 			cond_wait(&t->cond, &t->lock);
-		else
-			(void)cond_wait_until(&t->cond, &t->lock, wake);
+			continue;
+		}
+		if (e->due_ms > clock_ms() && !t->closing) {
+			(void)cond_wait_until(&t->cond, &t->lock, e->due_ms);
+			continue;
+		}
+		ino = e->ino;
+		mtime = e->mtime;
+		dequeue(e);
+		e->state = SENDING;
+		e->again = false;
+		t->sending++;
+		mutex_unlock(&t->lock);
+		send(t, ino, mtime);
+		mutex_lock(&t->lock);
 	}
 	mutex_unlock(&t->lock);
 	return NULL;
@@ -206,8 +189,7 @@ int times_open(struct vfs *v, struct times **ret)
 	t->v = v;
 	mutex_init(&t->lock);
 	cond_init(&t->cond);
-	for (unsigned k = 0; k < ARRAY_LEN(t->queue); k++)
-		t->queue[k].prev = t->queue[k].next = &t->queue[k];
+	t->queue.prev = t->queue.next = &t->queue;
 	/* Before the worker can ask the vfs for it. */
 	*ret = t;
 	r = -pthread_create(&t->worker, NULL, worker_main, t);
@@ -235,7 +217,7 @@ void times_close(struct times *t)
 	free(t);
 }
 
-void times_written(struct times *t, uint64_t ino)
+void times_written(struct times *t, uint64_t ino, struct timespec mtime)
 {
 	struct entry **p, *e;
 
@@ -249,48 +231,28 @@ void times_written(struct times *t, uint64_t ino)
 		e->ino = ino;
 		e->prev = e->next = e;
 		*p = e;
-		enqueue(t, e, WRITTEN, WRITTEN_MS);
-	} else if (e->state == SENDING) {
-		e->again = true;
-	} else {
-		enqueue(t, e, e->state,
-			e->state == PENDING ? DELAY_MS : WRITTEN_MS);
 	}
+	e->mtime = mtime;
+	if (e->state == SENDING)
+		e->again = true;
+	else
+		enqueue(t, e);
 	mutex_unlock(&t->lock);
 }
 
-static bool is_recent(const struct timespec *ts)
+void times_setattr(struct times *t, uint64_t ino, struct remote_sattr *set)
 {
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_REALTIME, &now);
-	return ts->tv_sec >= now.tv_sec - WRITTEN_MS / 1000 &&
-	       ts->tv_sec <= now.tv_sec + 1;
-}
-
-bool times_setattr(struct times *t, uint64_t ino, struct remote_sattr *set)
-{
-	const unsigned mtime = REMOTE_SET_MTIME | REMOTE_SET_MTIME_NOW;
-	bool taken = false;
 	struct entry *e;
 
 	mutex_lock(&t->lock);
 	e = find_settled(t, ino);
-	if (e && set->valid == REMOTE_SET_MTIME && is_recent(&set->mtime)) {
-		e->mtime = set->mtime;
-		enqueue(t, e, PENDING, DELAY_MS);
-		taken = true;
-	} else if (e && e->state == PENDING) {
-		if (!(set->valid & mtime)) {
-			set->valid |= REMOTE_SET_MTIME;
-			set->mtime = e->mtime;
-		}
-		erase(t, ino);
-	} else if (e && set->valid & mtime) {
-		erase(t, ino);
+	if (e && !(set->valid & (REMOTE_SET_MTIME | REMOTE_SET_MTIME_NOW))) {
+		set->valid |= REMOTE_SET_MTIME;
+		set->mtime = e->mtime;
 	}
+	if (e)
+		erase(t, ino);
 	mutex_unlock(&t->lock);
-	return taken;
 }
 
 bool times_pending(struct times *t, uint64_t ino, struct timespec *ret)
@@ -300,7 +262,7 @@ bool times_pending(struct times *t, uint64_t ino, struct timespec *ret)
 
 	mutex_lock(&t->lock);
 	e = *slot(t, ino);
-	pending = e && e->state == PENDING;
+	pending = e && (e->state == PENDING || e->again);
 	if (pending)
 		*ret = e->mtime;
 	mutex_unlock(&t->lock);
@@ -325,7 +287,7 @@ int times_flush(struct times *t, uint64_t ino)
 	mutex_lock(&t->lock);
 	e = *slot(t, ino);
 	if (e && e->state == PENDING) {
-		struct entry *ring = &t->queue[PENDING];
+		struct entry *ring = &t->queue;
 
 		dequeue(e); /* to the front */
 		e->due_ms = 0;
@@ -335,7 +297,7 @@ int times_flush(struct times *t, uint64_t ino)
 		ring->next = e;
 		cond_broadcast(&t->cond);
 	}
-	while ((e = *slot(t, ino)) && e->state != WRITTEN)
+	while (*slot(t, ino))
 		cond_wait(&t->cond, &t->lock);
 	mutex_unlock(&t->lock);
 	return 0;

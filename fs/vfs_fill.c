@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* vfs_fill.c: what a reply says becomes what the cache knows, unless that is newer.
- * A regular file found changed by somebody else gets a new generation: the
- * kernel, which otherwise trusts its own size and pages (writeback cache), then
- * starts over with it. All in a bracket.
+/* vfs_fill.c: what a reply says becomes what the cache knows, unless that is
+ * newer. A regular file found changed by somebody else gets a new generation: the
+ * kernel, which otherwise trusts its own pages, then starts over with it. All in
+ * a bracket.
  */
 #include "view.h"
 

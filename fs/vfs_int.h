@@ -292,11 +292,10 @@ void vfs_tell_kernel(struct vfs *v, uint64_t ino, uint64_t dir,
 /* ---- modification times (times.c) ---- */
 
 int times_open(struct vfs *v, struct times **ret);
-void times_written(struct times *t, uint64_t ino);
+void times_written(struct times *t, uint64_t ino, struct timespec mtime);
 /* Before a SETATTR of @ino is sent: waits until none of ours is under way.
- * Fills in the pending mtime unless @set has one. Returns true when nothing is
- * left to send: the time was taken over and goes out later. */
-bool times_setattr(struct times *t, uint64_t ino, struct remote_sattr *set);
+ * Fills in the pending mtime unless @set has one; then none is pending. */
+void times_setattr(struct times *t, uint64_t ino, struct remote_sattr *set);
 bool times_pending(struct times *t, uint64_t ino, struct timespec *ret);
 void times_drop(struct times *t, uint64_t ino);
 int times_flush(struct times *t, uint64_t ino); /* waits for it */

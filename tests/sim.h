@@ -163,6 +163,12 @@ static uint64_t ino_of(struct sim *s, int node)
 
 /* ---- comparing ---- */
 
+static bool is_earlier(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec :
+					a->tv_nsec < b->tv_nsec;
+}
+
 static void compare_attr(struct sim *s, int node, const struct attr *a,
 			 const char *where)
 {
@@ -181,6 +187,23 @@ static void compare_attr(struct sim *s, int node, const struct attr *a,
 		bad(s, "%s: node %d has mtime %lld.%09ld, not %lld.%09ld",
 		     where, node, (long long)a->mtime.tv_sec, a->mtime.tv_nsec,
 		     (long long)n->mtime.tv_sec, n->mtime.tv_nsec);
+}
+
+/* Its time is that of the write, which began at @from. */
+static void written(struct sim *s, int node, const struct timespec *from)
+{
+	struct node *n = &s->m.n[node];
+	struct timespec now;
+	struct vfs_entry e;
+
+	expect(s, "getattr", vfs_getattr(s->f.v, &root_user, ino_of(s, node),
+					 &e), 0);
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	n->mtime = e.attr.mtime;
+	if (n->nlink && (is_earlier(&n->mtime, from) ||
+			 is_earlier(&now, &n->mtime)))
+		bad(s, "write: node %d has mtime %lld.%09ld", node,
+		    (long long)n->mtime.tv_sec, n->mtime.tv_nsec);
 }
 
 static void compare_bytes(struct sim *s, int node, const char *data,

@@ -227,6 +227,7 @@ static void op_write(struct sim *s)
 	struct node *n;
 	uint64_t offset = chance(s, 3) ? chance(s, 1000) : chance(s, 5000);
 	uint32_t len = 1 + chance(s, chance(s, 3) ? 100 : 3000);
+	struct timespec from;
 	char data[3000];
 
 	if (node == ABSENT)
@@ -237,11 +238,14 @@ static void op_write(struct sim *s)
 	memset(data, (int)(1 + chance(s, 120)), sizeof(data));
 	say(s, "write %d at %llu, %u bytes of %d\n", node,
 	    (unsigned long long)offset, len, data[0]);
+	(void)clock_gettime(CLOCK_REALTIME, &from);
 	expect(s, "write", vfs_write(s->f.v, &root_user, ino_of(s, node),
 				     offset, data, len), 0);
 	memcpy(n->data + offset, data, len);
 	n->size = MAX(n->size, offset + len);
-	set_attrs(s, node, REMOTE_SET_MTIME); /* as the kernel does */
+	written(s, node, &from);
+	if (chance(s, 2))
+		set_attrs(s, node, REMOTE_SET_MTIME);
 }
 
 static void op_look(struct sim *s)

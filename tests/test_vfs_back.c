@@ -394,6 +394,27 @@ static void test_new_numbers_after_the_cache_is_deleted(void **state)
 }
 
 /* A log that is full makes writers wait for the server, not for ever. */
+static void test_a_write_sets_the_time(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t a = make(f, META_ROOT, "a", FILE_MODE);
+	struct timespec from;
+	struct vfs_entry e;
+	struct attr attr;
+
+	for (unsigned k = 0; k < 2; k++) {
+		put(f, a, "old");
+		set_mtime_of(f, a, 1000);
+		(void)clock_gettime(CLOCK_REALTIME, &from);
+		put(f, a, "new");
+		e = stat_of(f, a);
+		assert_true(e.attr.mtime.tv_sec >= from.tv_sec);
+		assert_int_equal(send_all(f), 0);
+		assert_int_equal(remote_mem_stat(f->mem, "/a", &attr), 0);
+		assert_true(timespec_equal(&attr.mtime, &e.attr.mtime));
+	}
+}
+
 static void test_full_log_drains(void **state)
 {
 	struct fixture *f = *state;
@@ -423,4 +444,5 @@ RUN_TESTS(BACK_TEST(test_nothing_is_sent_before_its_time),
 					  teardown),
 	  BACK_TEST(test_pending_changes_survive),
 	  BACK_TEST(test_new_numbers_after_the_cache_is_deleted),
+	  BACK_TEST(test_a_write_sets_the_time),
 	  BACK_TEST(test_full_log_drains))

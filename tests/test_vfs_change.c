@@ -12,18 +12,14 @@ static void test_unpacking_a_file_takes_four_calls(void **state)
 				      .mtime = { 1000000000, 123456789 } };
 	struct remote_sattr owner = { .valid = REMOTE_SET_UID | REMOTE_SET_GID };
 	struct remote_sattr mode = { .valid = REMOTE_SET_MODE, .mode = 0644 };
-	struct remote_sattr now = { .valid = REMOTE_SET_MTIME };
 	uint64_t dir = make_dir(f, META_ROOT, "d"), a;
 	struct vfs_entry e;
 	struct attr attr;
 
-	(void)clock_gettime(CLOCK_REALTIME, &now.mtime);
 	remote_mem_reset_calls(f->mem);
 	assert_int_equal(look(f, dir, "a"), 0);
 	a = make(f, dir, "a", S_IFREG | 0600);
 	put(f, a, "contents");
-	/* the kernel's own after the flush, then tar's three */
-	assert_int_equal(vfs_setattr(f->v, &root_user, a, &now, &e), 0);
 	assert_int_equal(vfs_setattr(f->v, &root_user, a, &times, &e), 0);
 	assert_int_equal(vfs_setattr(f->v, &root_user, a, &owner, &e), 0);
 	assert_int_equal(vfs_setattr(f->v, &root_user, a, &mode, &e), 0);
@@ -34,33 +30,66 @@ static void test_unpacking_a_file_takes_four_calls(void **state)
 	expect_server(f, "/d/a", "contents");
 }
 
+static bool is_between(const struct timespec *t, const struct timespec *from,
+		       const struct timespec *to)
+{
+	const int64_t ns = 1000000000;
+
+	return t->tv_sec * ns + t->tv_nsec >= from->tv_sec * ns + from->tv_nsec &&
+	       t->tv_sec * ns + t->tv_nsec <= to->tv_sec * ns + to->tv_nsec;
+}
+
+/* The server's clock goes wrong; ours is the one that counts. */
 static void test_time_of_a_write_reaches_the_server_later(void **state)
 {
 	struct fixture *f = *state;
-	struct remote_sattr now = { .valid = REMOTE_SET_MTIME };
 	uint64_t a = make(f, META_ROOT, "a", S_IFREG | 0600);
+	struct timespec from, to;
 	struct vfs_entry e;
 	struct attr attr;
 
+	remote_mem_set_clock(f->mem, 1000000000, 1000);
+	(void)clock_gettime(CLOCK_REALTIME, &from);
 	put(f, a, "x");
-	(void)clock_gettime(CLOCK_REALTIME, &now.mtime);
+	(void)clock_gettime(CLOCK_REALTIME, &to);
 	remote_mem_reset_calls(f->mem);
-	assert_int_equal(vfs_setattr(f->v, &root_user, a, &now, &e), 0);
-	assert_int_equal(calls(f), 0);
-	assert_true(timespec_equal(&e.attr.mtime, &now.mtime));
 	e = stat_of(f, a);
-	assert_true(timespec_equal(&e.attr.mtime, &now.mtime));
+	assert_int_equal(calls(f), 0);
+	assert_true(is_between(&e.attr.mtime, &from, &to));
 	assert_int_equal(vfs_fsync(f->v, &root_user, a), 0);
+	assert_int_equal(calls(f), 1);
 	assert_int_equal(remote_mem_stat(f->mem, "/a", &attr), 0);
-	assert_true(timespec_equal(&attr.mtime, &now.mtime));
+	assert_true(timespec_equal(&attr.mtime, &e.attr.mtime));
 
 	/* and at the latest when unmounting */
 	put(f, a, "y");
-	now.mtime.tv_nsec = (now.mtime.tv_nsec + 1) % 1000000000;
-	assert_int_equal(vfs_setattr(f->v, &root_user, a, &now, &e), 0);
+	e = stat_of(f, a);
+	assert_false(timespec_equal(&attr.mtime, &e.attr.mtime));
 	remount_fs(f);
 	assert_int_equal(remote_mem_stat(f->mem, "/a", &attr), 0);
-	assert_true(timespec_equal(&attr.mtime, &now.mtime));
+	assert_true(timespec_equal(&attr.mtime, &e.attr.mtime));
+}
+
+static void test_time_of_a_truncation_is_ours(void **state)
+{
+	struct fixture *f = *state;
+	struct remote_sattr empty = { .valid = REMOTE_SET_SIZE };
+	struct timespec from, to;
+	struct vfs_entry e;
+	struct attr attr;
+	uint64_t a;
+
+	remote_mem_set_clock(f->mem, 1000000000, 1000);
+	a = make(f, META_ROOT, "a", S_IFREG | 0600);
+	put(f, a, "x");
+	remote_mem_reset_calls(f->mem);
+	(void)clock_gettime(CLOCK_REALTIME, &from);
+	assert_int_equal(vfs_setattr(f->v, &root_user, a, &empty, &e), 0);
+	(void)clock_gettime(CLOCK_REALTIME, &to);
+	assert_true(is_between(&e.attr.mtime, &from, &to));
+	assert_int_equal(calls(f), 1);
+	assert_int_equal(remote_mem_stat(f->mem, "/a", &attr), 0);
+	assert_true(timespec_equal(&attr.mtime, &e.attr.mtime));
 }
 
 static void test_nothing_is_asked_after_own_changes(void **state)
@@ -164,14 +193,10 @@ static void test_crash_leaves_no_held_file_for_long(void **state)
 static void test_closing_does_not_wait_for_an_absent_server(void **state)
 {
 	struct fixture *f = *state;
-	struct remote_sattr now = { .valid = REMOTE_SET_MTIME };
 	uint64_t a = make(f, META_ROOT, "a", S_IFREG | 0600), started;
 	uint64_t b = make(f, META_ROOT, "b", S_IFREG | 0600);
-	struct vfs_entry e;
 
-	put(f, b, "x");
-	(void)clock_gettime(CLOCK_REALTIME, &now.mtime);
-	assert_int_equal(vfs_setattr(f->v, &root_user, b, &now, &e), 0);
+	put(f, b, "x"); /* its time is pending */
 	assert_int_equal(vfs_unlink(f->v, &root_user, META_ROOT, "a"), 0);
 	fault_set_away(f->fault, true);
 	vfs_forget(f->v, a, 1);
@@ -351,6 +376,7 @@ static void test_server_without_weak_cache_data(void **state)
 
 RUN_TESTS(FS_TEST(test_unpacking_a_file_takes_four_calls),
 	  FS_TEST(test_time_of_a_write_reaches_the_server_later),
+	  FS_TEST(test_time_of_a_truncation_is_ours),
 	  FS_TEST(test_nothing_is_asked_after_own_changes),
 	  FS_TEST(test_foreign_change_beside_our_own_is_noticed),
 	  FS_TEST(test_unlinked_file_stays_usable),

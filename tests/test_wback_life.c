@@ -249,8 +249,8 @@ static void test_creation_sent_again_is_the_same(void **state)
 	time = job->verifier;
 	assert_int_equal(time.tv_sec, 5); /* its own: no STORE follows */
 	wback_undo(t->wb, job, true);
-	set_mtime(t, 100, S_IFREG, 99);
 	write_at(t, 100, 0, "x");
+	set_mtime(t, 100, S_IFREG, 99);
 	assert_int_equal(take(t, &job, 1), 1);
 	assert_true(timespec_equal(&job->verifier, &time));
 	job_done(t, job);
