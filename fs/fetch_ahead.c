@@ -8,7 +8,8 @@
  *
  * Small files of one directory, opened one after another: at the second that has
  * to be asked for, the next ones in the directory's order are asked for, too;
- * their number doubles as they get used. Where whole directories were read
+ * their number doubles as they get used, and when one is wanted that was not among
+ * them (headers are read in an order of their own). Where whole directories were read
  * that way, the next directory starts at its first file; and where that goes on,
  * the directories that come next in the tree start before their first file is
  * wanted. What is asked for and not used halves that.
@@ -139,7 +140,9 @@ static bool turn(struct fetch *f, const struct source *s, bool missed)
 		*r = (struct reading){ .dir = s->dir, .first = s->ino,
 				       .window = f->window };
 	} else if (missed && r->entered) {
-		r->window = MAX(r->window, (unsigned)BURST_MIN);
+		/* In another order than ours: more of them will meet it. */
+		r->window = MIN(MAX(2 * r->window, (unsigned)BURST_MIN),
+				(unsigned)BURST_MAX);
 	} else if (!missed) {
 		r->unused -= r->unused > 0;
 		if (r->unused <= r->window / 2)

@@ -72,6 +72,23 @@ static void test_files_read_one_after_another_are_asked_for_ahead(void **state)
 	assert_int_equal(f->stats.data_ahead_wasted, 0);
 }
 
+/* As a compiler reads headers. */
+static void test_files_read_in_another_order_are_asked_for_ahead(void **state)
+{
+	struct fixture *f = *state;
+	char path[64];
+
+	old_tree(f, 1, 100);
+	for (unsigned k = 0; k < 100; k++) {
+		(void)snprintf(path, sizeof(path), "/tree/d0/f%u",
+			       k * 37 % 100);
+		expect_contents(f, look_path(f, path), path);
+		vfs_settle(f->v);
+	}
+	assert_int_equal(reads(f), 100);
+	assert_true(f->stats.data_misses <= 7);
+}
+
 /* The order of a walk is that of the names' offsets. */
 static void test_the_next_directories_start_before_they_are_wanted(void **state)
 {
@@ -519,6 +536,7 @@ static void test_what_changes_while_it_is_fetched_is_not_kept(void **state)
 
 RUN_TESTS(KEEP_TEST(test_each_small_file_is_read_once_and_then_never_again),
 	  KEEP_TEST(test_files_read_one_after_another_are_asked_for_ahead),
+	  KEEP_TEST(test_files_read_in_another_order_are_asked_for_ahead),
 	  KEEP_TEST(test_the_next_directories_start_before_they_are_wanted),
 	  KEEP_TEST(test_one_file_of_a_directory_is_asked_for_alone),
 	  KEEP_TEST(test_changed_contents_are_never_taken_from_the_cache),
