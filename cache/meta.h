@@ -42,7 +42,6 @@ struct meta_inode {
 	struct timespec server_ctime; /* attr's may be newer (own changes) */
 	struct timespec data_ctime;   /* server_ctime as of the last change that
 				       * may have been one of the contents */
-	uint32_t generation;  /* grows when contents changed behind our back */
 	uint32_t epoch;       /* directory: names of another epoch are suspect */
 	uint32_t flags;       /* enum meta_flags */
 	struct handle handle; /* len 0: not known */

@@ -34,7 +34,7 @@
 #include "msg.h"
 
 enum {
-	FORMAT_VERSION = 1,
+	FORMAT_VERSION = 2,
 	MARK_BYTES = 64,
 	BOOT_ID_BYTES = 36,
 

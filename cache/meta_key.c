@@ -9,7 +9,7 @@
  *   inodes  key    8  ino
  *           record 1  shape, see below
  *                  v  parent, checked, fsid, fileid, size, used, mode, nlink,
- *                     uid, gid, generation, epoch, flags
+ *                     uid, gid, epoch, flags
  *                  v  rdev_major, rdev_minor           (SHAPE_RDEV)
  *                  v  mtime
  *                  v  ctime minus mtime
@@ -344,8 +344,7 @@ size_t meta_inode_encode(const struct meta_keys *k, const struct meta_inode *in,
 	const struct attr *a = &in->attr;
 	uint64_t plain[] = { in->parent, in->checked, a->fsid,	      a->fileid,
 			     a->size,	 a->used,     a->mode,	      a->nlink,
-			     a->uid,	 a->gid,      in->generation, in->epoch,
-			     in->flags };
+			     a->uid,	 a->gid,      in->epoch,      in->flags };
 	uint8_t *p = out;
 	int shape = 0;
 
@@ -394,7 +393,6 @@ int meta_inode_decode(const struct meta_keys *k, uint64_t ino, const void *data,
 	a->nlink = get_varint32(&in);
 	a->uid = get_varint32(&in);
 	a->gid = get_varint32(&in);
-	n.generation = get_varint32(&in);
 	n.epoch = get_varint32(&in);
 	n.flags = get_varint32(&in);
 	if (shape & SHAPE_RDEV) {

@@ -111,7 +111,6 @@ void entry_to_param(const struct vfs_entry *e, struct fuse_entry_param *ret)
 {
 	memset(ret, 0, sizeof(*ret));
 	ret->ino = e->ino;
-	ret->generation = e->generation;
 	attr_to_stat(e->ino, &e->attr, &ret->attr);
 	ret->attr_timeout = e->attr_valid_s;
 	ret->entry_timeout = e->name_valid_s;

@@ -87,6 +87,13 @@ static void tell_attr(void *arg, uint64_t ino)
 	(void)fuse_lowlevel_notify_inval_inode(f->session, ino, -1, 0);
 }
 
+static void tell_contents(void *arg, uint64_t ino)
+{
+	struct fuse_front *f = arg;
+
+	(void)fuse_lowlevel_notify_inval_inode(f->session, ino, 0, 0);
+}
+
 /* As libfuse does, whose function for it takes other arguments in every second
  * version. A kernel that does not know the flag would take the name away, and
  * with it what is mounted there: it is told nothing, and asks when the time of
@@ -231,6 +238,7 @@ int fuse_front_open(const struct config *config, struct vfs *v,
 	}
 	set_readahead(f);
 	vfs_set_kernel(v, &(struct vfs_kernel){ .attr = tell_attr,
+						.contents = tell_contents,
 						.name = tell_name, .arg = f });
 	*ret = f;
 	return 0;

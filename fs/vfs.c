@@ -117,39 +117,6 @@ void vfs_wait_submitted(struct vfs *v)
 	mutex_unlock(&v->lock);
 }
 
-/* ---- the kernel's caches ---- */
-
-void vfs_set_kernel(struct vfs *v, const struct vfs_kernel *k)
-{
-	mutex_lock(&v->lock);
-	v->kernel = k ? *k : (struct vfs_kernel){ 0 };
-	while (!k && v->telling > 0)
-		cond_wait(&v->cond, &v->lock);
-	mutex_unlock(&v->lock);
-}
-
-void vfs_tell_kernel(struct vfs *v, uint64_t ino, uint64_t dir,
-		     const char *name)
-{
-	struct vfs_kernel k;
-
-	if (!nodes_known(v->nodes, ino))
-		return;
-	mutex_lock(&v->lock);
-	k = v->kernel;
-	v->telling += k.arg != NULL;
-	mutex_unlock(&v->lock);
-	if (!k.arg)
-		return;
-	k.attr(k.arg, ino);
-	if (name)
-		k.name(k.arg, dir, name);
-	mutex_lock(&v->lock);
-	v->telling--;
-	cond_broadcast(&v->cond);
-	mutex_unlock(&v->lock);
-}
-
 /* ---- opening and closing ---- */
 
 /* In a bracket: is the number of an inode of use to somebody, though the local
@@ -397,11 +364,15 @@ int vfs_open(const struct config *config, struct meta *meta,
 		r = fetch_open(v, blob, &v->fetch);
 	if (r == 0)
 		r = times_open(v, &v->times);
+	if (r == 0)
+		r = teller_start(v);
 	if (r == 0) {
 		r = -pthread_create(&v->worker, NULL, worker_main, v);
 		if (r < 0)
-			times_close(v->times);
+			teller_stop(v);
 	}
+	if (r < 0)
+		times_close(v->times);
 	if (r < 0) {
 		vfs_wait_submitted(v);
 		vfs_free(v);
@@ -424,6 +395,7 @@ void vfs_close(struct vfs *v)
 	cond_broadcast(&v->cond);
 	mutex_unlock(&v->lock);
 	meta_set_keep(v->meta, NULL, NULL); /* it asks what is closed now */
+	teller_stop(v);
 	times_close(v->times);
 	hold_close(v);
 	vfs_wait_submitted(v);

@@ -28,7 +28,6 @@ struct caller {
 /* An inode as an answer, with how long the kernel may believe it. */
 struct vfs_entry {
 	uint64_t ino;
-	uint32_t generation;
 	struct attr attr;
 	double name_valid_s, attr_valid_s;
 };
@@ -47,9 +46,11 @@ int vfs_open(const struct config *config, struct meta *meta,
 void vfs_close(struct vfs *v);
 
 /* How the kernel is told that it is to ask again: for an inode's attributes; for
- * a name, without taking away what is mounted on it or beneath. */
+ * its contents, too, waiting for those who read them; for a name, without taking
+ * away what is mounted on it or beneath. */
 struct vfs_kernel {
 	void (*attr)(void *arg, uint64_t ino);
+	void (*contents)(void *arg, uint64_t ino);
 	void (*name)(void *arg, uint64_t dir, const char *name);
 	void *arg;
 };
@@ -129,8 +130,8 @@ int vfs_statfs(struct vfs *v, const struct caller *c, uint64_t ino,
 
 /* The entries of @dir after offset @after (0: the start), "." and ".." first.
  * With @plus each entry whose attributes are trusted comes with them and then
- * counts as one reference; else entry->attr.mode has only the type and
- * entry->generation, valid times are 0. @emit returns 0 to go on and 1 when its
+ * counts as one reference; else entry->attr.mode has only the type and the valid
+ * times are 0. @emit returns 0 to go on and 1 when its
  * buffer is full: that entry was not taken. */
 typedef int vfs_emit_fn(void *arg, const char *name, uint64_t offset,
 			const struct vfs_entry *entry, bool with_attr);

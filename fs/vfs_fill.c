@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* vfs_fill.c: what a reply says becomes what the cache knows, unless that is
- * newer. A regular file found changed by somebody else gets a new generation: the
- * kernel, which otherwise trusts its own pages, then starts over with it. All in
- * a bracket.
+ * newer. What the kernel has in its page cache of a file found changed by somebody
+ * else is dropped. All in a bracket.
  */
 #include "view.h"
 
@@ -106,7 +105,7 @@ void vfs_merge(struct vfs *v, struct meta_inode *i, const struct attr *a,
 			i->flags &= ~(unsigned)(META_COMPLETE | META_RELIST);
 		} else if (!view_is_pending(v, i->ino)) {
 			/* Else our contents win over its (conflict.c). */
-			i->generation++;
+			vfs_stale(v, i->ino);
 		}
 		stats_add(&v->stats->changed_behind, 1);
 	}

@@ -105,6 +105,9 @@ struct vfs {
 	uint64_t fsstat_seq; /* vfs_sent() of it */
 	struct vfs_kernel kernel; /* .arg NULL: it cannot be told anything */
 	unsigned telling;         /* threads that do */
+	uint64_t *stale;          /* inos: see vfs_kernel.c */
+	size_t stale_n;           /* also read without the lock */
+	pthread_t teller;
 
 	pthread_t worker; /* moves on what nobody waits for */
 };
@@ -288,6 +291,15 @@ void vfs_stir(struct vfs *v); /* the worker has something to look for */
  * an operation in @dir: not from inside one. */
 void vfs_tell_kernel(struct vfs *v, uint64_t ino, uint64_t dir,
 		     const char *name);
+
+/* The kernel may have contents of @ino as they were: it is to drop them. May be
+ * called in a bracket. */
+void vfs_stale(struct vfs *v, uint64_t ino);
+/* Until it has, or for a moment. Before the kernel is told of @ino; outside a
+ * bracket. */
+void vfs_stale_wait(struct vfs *v, uint64_t ino);
+int teller_start(struct vfs *v);
+void teller_stop(struct vfs *v); /* the vfs is closing */
 
 /* ---- modification times (times.c) ---- */
 

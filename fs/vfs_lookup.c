@@ -55,7 +55,6 @@ void vfs_answer(struct vfs *v, const struct meta_inode *i, uint64_t dir_checked,
 		struct vfs_entry *ret)
 {
 	ret->ino = i->ino;
-	ret->generation = i->generation;
 	ret->attr = i->attr;
 	/* A removed file has only us to tell its attributes. */
 	ret->attr_valid_s = i->flags & META_REMOVED ? FOREVER_S :
@@ -423,6 +422,7 @@ int vfs_lookup(struct vfs *v, const struct caller *c, uint64_t dir,
 	}
 	if (r < 0)
 		return r;
+	vfs_stale_wait(v, i.ino);
 	meta_begin(v->meta);
 	vfs_answer_ref(v, &i, d.checked, ret);
 	meta_end(v->meta);
@@ -456,6 +456,7 @@ int vfs_getattr(struct vfs *v, const struct caller *c, uint64_t ino,
 
 	if (r < 0)
 		return r;
+	vfs_stale_wait(v, ino);
 	meta_begin(v->meta);
 	vfs_answer(v, &i, 0, ret);
 	meta_end(v->meta);

@@ -98,9 +98,7 @@ int vfs_path_of(struct vfs *v, uint64_t dir, const char *name, char **ret)
 	return r;
 }
 
-/* In a bracket. The kernel has pages and a size of what was given up, and trusts
- * them: another generation makes it start over, as where somebody else changed
- * the file (vfs_fill.c). */
+/* In a bracket. The kernel has pages of what was given up. */
 static void start_over(struct vfs *v, const struct wback_settled *s)
 {
 	for (unsigned k = 0; k < s->n; k++) {
@@ -109,9 +107,9 @@ static void start_over(struct vfs *v, const struct wback_settled *s)
 		if (meta_get(v->meta, s->views[k].ref.ino, &i) < 0 ||
 		    !S_ISREG(i.attr.mode))
 			continue;
-		i.generation++;
 		i.checked = 0;
 		(void)meta_put(v->meta, &i);
+		vfs_stale(v, i.ino);
 	}
 }
 

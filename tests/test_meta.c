@@ -15,7 +15,7 @@ static void test_keeps_over_reopen(void **state)
 	struct meta *m = meta_test_open(*state);
 
 	in.flags = META_RELIST;
-	in.generation = 9;
+	in.epoch = 9;
 	meta_begin(m);
 	assert_int_equal(meta_put(m, &in), 0);
 	assert_int_equal(meta_name_put(m, META_ROOT, "a", &name), 0);

@@ -79,7 +79,6 @@ static struct meta_inode any_inode(uint64_t *rnd)
 	n.server_mtime = any(rnd) & 1 ? a->mtime : any_time(rnd);
 	n.server_ctime = any(rnd) & 1 ? a->ctime : any_time(rnd);
 	n.data_ctime = any(rnd) & 1 ? n.server_ctime : any_time(rnd);
-	n.generation = (uint32_t)any(rnd);
 	n.epoch = (uint32_t)any(rnd);
 	n.flags = (uint32_t)any(rnd);
 	n.handle.len = (uint8_t)(any(rnd) % (HANDLE_BYTES_MAX + 1));
@@ -98,7 +97,6 @@ static void assert_same_inode(const struct meta_inode *a,
 	assert_true(timespec_equal(&a->server_mtime, &b->server_mtime));
 	assert_true(timespec_equal(&a->server_ctime, &b->server_ctime));
 	assert_true(timespec_equal(&a->data_ctime, &b->data_ctime));
-	assert_int_equal(a->generation, b->generation);
 	assert_int_equal(a->epoch, b->epoch);
 	assert_int_equal(a->flags, b->flags);
 	assert_true(handle_equal(&a->handle, &b->handle));

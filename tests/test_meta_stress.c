@@ -140,7 +140,7 @@ static void *work(void *arg)
 		struct meta_inode a = meta_test_inode(own, S_IFREG);
 		struct meta_inode b = meta_test_inode(own + 1, S_IFREG);
 
-		a.generation = b.generation = i;
+		a.epoch = b.epoch = i;
 		meta_begin(w->m);
 		w->wrong += meta_put(w->m, &a) != 0;
 		w->wrong += meta_put(w->m, &b) != 0;
@@ -149,7 +149,7 @@ static void *work(void *arg)
 		meta_begin(w->m);
 		if (meta_get(w->m, other, &a) == 0 &&
 		    (meta_get(w->m, other + 1, &b) != 0 ||
-		     a.generation != b.generation))
+		     a.epoch != b.epoch))
 			w->wrong++;
 		meta_end(w->m);
 		if (i % 512 == 0)
@@ -179,7 +179,7 @@ static void test_threads(void **state)
 	meta_begin(m);
 	for (unsigned i = 0; i < 2 * ARRAY_LEN(w); i++) {
 		assert_int_equal(meta_get(m, 100 + i, &out), 0);
-		assert_int_equal(out.generation, 1999);
+		assert_int_equal(out.epoch, 1999);
 	}
 	assert_true(meta_new_ino(m) >= META_INO_FIRST + 8 * 2000);
 	meta_end(m);

@@ -78,12 +78,12 @@ static void random_step(struct meta *m, uint64_t *rnd, uint32_t *model)
 	meta_begin(m);
 	assert_int_equal(meta_get(m, n.ino, &out), model[i] ? 0 : -ENOENT);
 	if (model[i]) {
-		assert_int_equal(out.generation, model[i]);
+		assert_int_equal(out.epoch, model[i]);
 		assert_int_equal(meta_find(m, &n.handle, NULL, &out), 0);
 		assert_int_equal(out.ino, n.ino);
 	}
 	model[i] = put ? (uint32_t)(run_random(rnd) >> 40) + 1 : 0;
-	n.generation = model[i];
+	n.epoch = model[i];
 	assert_int_equal(put ? meta_put(m, &n) : meta_forget(m, n.ino), 0);
 	meta_end(m);
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* test_vfs_read.c: what the filesystem answers, and how many calls that takes. */
+#include <poll.h>
+
 #include "vfs_fixture.h"
 
 static void test_absent_names_in_a_listed_directory_cost_nothing(void **state)
@@ -97,24 +99,73 @@ static void test_change_on_the_server_is_seen(void **state)
 		stat_of(f, look_path(f, "/tree/d0/f0")).attr.mode));
 }
 
-static void test_changed_contents_get_a_new_generation(void **state)
+/* What the kernel is told. */
+struct kernel {
+	uint64_t dropped[4]; /* atomic */
+	unsigned n;          /* atomic */
+	bool slow;
+};
+
+static void kernel_attr(void *arg, uint64_t ino)
+{
+	(void)arg;
+	(void)ino;
+}
+
+static void kernel_name(void *arg, uint64_t dir, const char *name)
+{
+	(void)arg;
+	(void)dir;
+	(void)name;
+}
+
+static void kernel_contents(void *arg, uint64_t ino)
+{
+	struct kernel *k = arg;
+
+	if (k->slow)
+		(void)poll(NULL, 0, 20);
+	k->dropped[__atomic_load_n(&k->n, __ATOMIC_ACQUIRE)] = ino;
+	(void)__atomic_add_fetch(&k->n, 1, __ATOMIC_ACQ_REL);
+}
+
+static void tell(struct fixture *f, struct kernel *k)
+{
+	vfs_set_kernel(f->v, &(struct vfs_kernel){ .attr = kernel_attr,
+						   .contents = kernel_contents,
+						   .name = kernel_name,
+						   .arg = k });
+}
+
+/* Before it is told that there are others. */
+static void test_kernel_drops_contents_that_others_changed(void **state)
 {
 	struct fixture *f = *state;
-	struct vfs_entry before, after;
-	uint64_t dir;
+	struct kernel k = { .slow = true };
+	uint64_t dir, ino;
 
 	set_ac(f, 0);
 	admin_tree(f, 1, 1);
+	tell(f, &k);
 	dir = look_path(f, "/tree/d0");
-	assert_int_equal(vfs_lookup(f->v, &root_user, dir, "f0", &before), 0);
+	ino = look(f, dir, "f0");
 	/* our own changes are no reason */
-	put(f, before.ino, "mine");
-	assert_int_equal(vfs_lookup(f->v, &root_user, dir, "f0", &after), 0);
-	assert_int_equal(after.generation, before.generation);
+	put(f, ino, "mine");
+	assert_int_equal(look(f, dir, "f0"), ino);
+	assert_int_equal(__atomic_load_n(&k.n, __ATOMIC_ACQUIRE), 0);
 	admin_file(f, "/tree/d0/f0", "theirs");
-	assert_int_equal(vfs_lookup(f->v, &root_user, dir, "f0", &after), 0);
-	assert_int_equal(after.ino, before.ino);
-	assert_int_not_equal(after.generation, before.generation);
+	assert_int_equal(look(f, dir, "f0"), ino);
+	assert_int_equal(__atomic_load_n(&k.n, __ATOMIC_ACQUIRE), 1);
+	assert_int_equal(k.dropped[0], ino);
+	admin_file(f, "/tree/d0/f0", "others");
+	(void)stat_of(f, ino);
+	assert_int_equal(__atomic_load_n(&k.n, __ATOMIC_ACQUIRE), 2);
+	/* It holds none of what it has forgotten. */
+	vfs_forget(f->v, ino, 3);
+	admin_file(f, "/tree/d0/f0", "more");
+	(void)look(f, dir, "f0");
+	assert_int_equal(__atomic_load_n(&k.n, __ATOMIC_ACQUIRE), 2);
+	vfs_set_kernel(f->v, NULL);
 }
 
 static void test_stale_handle_is_looked_up_again(void **state)
@@ -202,7 +253,7 @@ RUN_TESTS(FS_TEST(test_absent_names_in_a_listed_directory_cost_nothing),
 	  FS_TEST(test_inode_numbers_survive_a_remount),
 	  FS_TEST(test_caches_may_be_deleted_between_mounts),
 	  FS_TEST(test_change_on_the_server_is_seen),
-	  FS_TEST(test_changed_contents_get_a_new_generation),
+	  FS_TEST(test_kernel_drops_contents_that_others_changed),
 	  FS_TEST(test_stale_handle_is_looked_up_again),
 	  FS_TEST(test_a_passing_estale_is_not_seen),
 	  FS_TEST(test_known_keeps_working_while_the_server_is_away),

@@ -8,7 +8,7 @@
 requires python3
 
 root=$TMP/root
-mkdir -p "$root/etc/dir/deep" "$root/srv/point"
+mkdir -p "$root/etc/dir/deep" "$root/srv/point" "$root/open"
 for name in contents same-size mode owner removed replaced type deep; do
   echo old >"$root/etc/$name"
 done
@@ -86,6 +86,34 @@ for kind in contents same-size mode owner added deeper removed replaced linked l
   sleep $ac
   same "$kind, after $ac s" "$(show "$root")" "$(show "$MNT")"
 done
+
+# Who has it open: a log that grows, a file that is written over, mapped or not.
+cat >"$TMP/open.py" <<'PY'
+import mmap, os, sys, time
+mnt, root, ac = sys.argv[1], sys.argv[2], float(sys.argv[3])
+def server(name, text, mode="w"):
+    with open(f"{root}/open/{name}", mode) as f:
+        f.write(text)
+for name in ("grows", "over", "mapped", "shrinks"):
+    server(name, "first" * 1000)
+fd = {n: os.open(f"{mnt}/open/{n}", os.O_RDONLY) for n in ("grows", "over", "mapped", "shrinks")}
+before = {n: os.pread(fd[n], 10000, 0) for n in fd}
+map = mmap.mmap(fd["mapped"], 5000, mmap.MAP_SHARED, mmap.PROT_READ)
+assert map[:5] == b"first"
+time.sleep(1.1)         # a clock that ticks once a second would do
+server("grows", "more", "a")
+server("over", "other" * 1000)
+server("mapped", "other" * 1000)
+server("shrinks", "short")
+time.sleep(ac)
+for n in fd:            # who looks
+    os.fstat(fd[n])
+assert os.pread(fd["grows"], 10000, 0) == b"first" * 1000 + b"more", "grows"
+assert os.pread(fd["over"], 10000, 0) == b"other" * 1000, "over"
+assert map[:5] == b"other", "mapped"
+assert os.pread(fd["shrinks"], 10000, 0) == b"short", "shrinks"
+PY
+python3 "$TMP/open.py" "$MNT" "$root" $ac || fail "who has it open does not see it"
 
 # Who uses it steadily, so that it is renewed before it runs out.
 mkdir "$root/steady"
