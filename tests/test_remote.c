@@ -2,31 +2,9 @@
 /* test_remote.c: remote_run() keeps its contract: waiters that leave, replies
  * that come late; and connections complete what they were given.
  */
-#include "remote_do.h"
+#include "remote_server.h"
 #include "remote_fault.h"
-#include "remote_mem.h"
 #include "run.h"
-
-struct server {
-	struct remote_mem *mem;
-	struct remote *r;
-	struct handle root;
-};
-
-static void start(struct server *s, const struct remote_mem_options *o)
-{
-	s->mem = remote_mem_new(o);
-	s->r = remote_mem_connect(s->mem);
-	remote_mem_root(s->mem, &s->root);
-}
-
-static void stop(struct server *s)
-{
-	remote_close(s->r);
-	remote_mem_free(s->mem);
-}
-
-#define assert_ok(expression) assert_int_equal(expression, 0)
 
 struct order {
 	struct mutex lock;

@@ -8,22 +8,6 @@
 
 #include "../fs/ahead_int.h"
 
-static uint64_t listings(struct fixture *f)
-{
-	return remote_mem_calls(f->mem, REMOTE_READDIRPLUS);
-}
-
-static uint64_t getattrs(struct fixture *f)
-{
-	return remote_mem_calls(f->mem, REMOTE_GETATTR);
-}
-
-static void reset(struct fixture *f)
-{
-	vfs_settle(f->v);
-	remote_mem_reset_calls(f->mem);
-}
-
 /* As `ls -l` does: read a directory, and look at each file by its name. */
 static void list_and_stat(struct fixture *f, uint64_t dir, unsigned files)
 {

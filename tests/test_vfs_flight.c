@@ -9,22 +9,6 @@
 
 #include "../fs/flight.h"
 
-static uint64_t listings(struct fixture *f)
-{
-	return remote_mem_calls(f->mem, REMOTE_READDIRPLUS);
-}
-
-static uint64_t getattrs(struct fixture *f)
-{
-	return remote_mem_calls(f->mem, REMOTE_GETATTR);
-}
-
-static void reset(struct fixture *f)
-{
-	vfs_settle(f->v);
-	remote_mem_reset_calls(f->mem);
-}
-
 /* ---- symlinks ---- */
 
 /* @dirs directories of @n symlinks each. */

@@ -2,20 +2,6 @@
 /* test_vfs_race.c: replies that come when the world has moved on. */
 #include "back_fixture.h"
 
-struct lister {
-	struct fixture *f;
-	uint64_t dir;
-	struct walk w;
-};
-
-static void *list_thread(void *arg)
-{
-	struct lister *l = arg;
-
-	(void)list(l->f, l->dir, &l->w);
-	return NULL;
-}
-
 /* A listing's reply is on its way while we create and remove: what we did
  * counts, not what the reply says. */
 static void test_listing_does_not_undo_own_changes(void **state)

@@ -9,11 +9,6 @@
 #include "../fs/tour.h"
 #include "../fs/vfs_int.h"
 
-static uint64_t listings(struct fixture *f)
-{
-	return remote_mem_calls(f->mem, REMOTE_READDIRPLUS);
-}
-
 static uint64_t begin(struct fixture *f, enum tour_kind kind, uint64_t ino)
 {
 	uint64_t id;
@@ -316,20 +311,6 @@ static void test_refresh_tells_the_kernel_what_it_holds(void **state)
 }
 
 /* A reply from before the refresh is not believed after it. */
-struct lister {
-	struct fixture *f;
-	uint64_t dir;
-	struct walk w;
-};
-
-static void *list_thread(void *arg)
-{
-	struct lister *l = arg;
-
-	(void)list(l->f, l->dir, &l->w);
-	return NULL;
-}
-
 static void test_refresh_while_a_listing_is_under_way(void **state)
 {
 	struct fixture *f = *state;

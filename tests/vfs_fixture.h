@@ -339,6 +339,40 @@ static inline void admin_tree(struct fixture *f, unsigned dirs, unsigned files)
 	remote_mem_reset_calls(f->mem);
 }
 
+/* ---- what is asked of the server ---- */
+
+static inline uint64_t listings(struct fixture *f)
+{
+	return remote_mem_calls(f->mem, REMOTE_READDIRPLUS);
+}
+
+static inline uint64_t getattrs(struct fixture *f)
+{
+	return remote_mem_calls(f->mem, REMOTE_GETATTR);
+}
+
+static inline void reset(struct fixture *f)
+{
+	vfs_settle(f->v);
+	remote_mem_reset_calls(f->mem);
+}
+
+/* ---- a listing by another thread ---- */
+
+struct lister {
+	struct fixture *f;
+	uint64_t dir;
+	struct walk w;
+};
+
+static inline void *list_thread(void *arg)
+{
+	struct lister *l = arg;
+
+	(void)list(l->f, l->dir, &l->w);
+	return NULL;
+}
+
 /* What is on the server is from long ago, and we can tell: only then may it be
  * kept. */
 static inline void age(struct fixture *f)
