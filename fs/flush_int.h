@@ -50,6 +50,7 @@ struct sending { /* a job under way; the flusher's thread has it */
 	unsigned looks;      /* at what was half made, with the name of a MAKE */
 	bool held;           /* removed by renaming into the holding directory */
 	bool stable;         /* one WRITE is enough: FILE_SYNC */
+	bool resent;         /* a WRITE was: the first may be executed yet */
 	bool verf_set, verf_changed;
 	uint8_t verf[8];
 	unsigned extent;     /* the next WRITE begins in it, */

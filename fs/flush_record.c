@@ -166,6 +166,15 @@ static void (*const record[])(struct sending *s) = {
 	[JOB_STORE] = record_store,
 };
 
+/* The server may execute the first sending of a WRITE after our SETATTR, which
+ * then shows its clock. No reply will tell; so the time is set once more. */
+static void set_time_again(struct sending *s)
+{
+	if (s->job->kind == JOB_STORE && s->resent && s->has_attr &&
+	    s->job->mask & ATTR_MTIME)
+		times_written(s->f->v->times, s->job->obj.ino, s->attr.mtime);
+}
+
 void record_done(struct sending *s)
 {
 	struct vfs *v = s->f->v;
@@ -173,6 +182,7 @@ void record_done(struct sending *s)
 	struct wback_settled settled = { 0 };
 
 	touch_all(s);
+	set_time_again(s);
 	if (s->job->kind == JOB_STORE && s->has_attr &&
 	    (s->job->extents_n || s->job->trunc != UINT64_MAX))
 		fetch_keep(v->fetch, s->job, &s->attr);

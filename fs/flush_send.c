@@ -574,6 +574,8 @@ void send_job(struct flush *f, struct wback_job *job)
 	s->job = job;
 	s->fh = job->obj.fh;
 	f->jobs++;
+	if (job->kind == JOB_STORE)
+		times_drop(f->v->times, job->obj.ino); /* of the last one */
 	if (job->kind == JOB_MAKE || job->kind == JOB_LINK)
 		send_step(s, STEP_MAIN);
 	else if (job->kind == JOB_REMOVE && job->again)

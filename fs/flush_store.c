@@ -107,6 +107,7 @@ static void write_rest(struct sending *s, const struct remote_call *call)
 void store_written(struct sending *s, struct remote_call *call)
 {
 	s->f->bytes -= call->data_len;
+	s->resent |= call->attempts > 1;
 	if (call->status < 0 && s->error == 0)
 		s->error = call->status;
 	if (call->status == 0) {

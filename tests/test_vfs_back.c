@@ -414,6 +414,29 @@ static void test_a_write_sets_the_time(void **state)
 	}
 }
 
+/* The first sending of a WRITE is executed when all is over. */
+static void test_time_survives_a_late_write(void **state)
+{
+	const struct fault_rule lost = { .kind = FAULT_LOST_CALL,
+					 .op = REMOTE_WRITE, .times = 1 };
+	struct fixture *f = *state;
+	uint64_t a = make(f, META_ROOT, "a", FILE_MODE);
+	struct attr attr;
+
+	put(f, a, "text");
+	set_mtime_of(f, a, 1000);
+	(void)fault_add(f->fault, &lost);
+	assert_int_equal(send_all(f), 0);
+	admin_file(f, "/a", "text");
+	assert_int_equal(remote_mem_stat(f->mem, "/a", &attr), 0);
+	assert_int_not_equal(attr.mtime.tv_sec, 1000);
+	assert_int_equal(vfs_fsync(f->v, &root_user, a), 0); /* waits for it */
+	assert_int_equal(remote_mem_stat(f->mem, "/a", &attr), 0);
+	assert_int_equal(attr.mtime.tv_sec, 1000);
+	assert_int_equal(stat_of(f, a).attr.mtime.tv_sec, 1000);
+	expect_server(f, "/a", "text");
+}
+
 static void test_full_log_drains(void **state)
 {
 	struct fixture *f = *state;
@@ -444,4 +467,5 @@ RUN_TESTS(BACK_TEST(test_nothing_is_sent_before_its_time),
 	  BACK_TEST(test_pending_changes_survive),
 	  BACK_TEST(test_new_numbers_after_the_cache_is_deleted),
 	  BACK_TEST(test_a_write_sets_the_time),
+	  BACK_TEST(test_time_survives_a_late_write),
 	  BACK_TEST(test_full_log_drains))
