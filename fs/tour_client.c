@@ -11,7 +11,9 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
+#include "../cache/meta.h"
 #include "../cache/msg.h"
 #include "../cache/sync.h"
 #include "drain_client.h"
@@ -39,6 +41,9 @@ struct trip {
 	int signal_fd;
 	uint64_t id, start_ms;
 	bool drawn, away_told;
+	/* What the server's filesystem has, if all of it is gone through; 0: not
+	 * known. */
+	uint64_t entries_all, bytes_all;
 	struct sight s;
 };
 
@@ -87,6 +92,27 @@ static enum exitcode find(const struct mountinfo_entry *e, const char *path,
 
 /* ---- the line on the terminal ---- */
 
+static void look_at_all(struct trip *t, uint64_t ino)
+{
+	struct statvfs st;
+
+	t->entries_all = t->bytes_all = 0;
+	if (ino != META_ROOT || statvfs(t->mount->where, &st) < 0)
+		return;
+	t->entries_all = st.f_files - MIN(st.f_ffree, st.f_files);
+	if (strcmp(t->verb, "fetch") == 0 && t->file_bytes_max == UINT64_MAX)
+		t->bytes_all = (st.f_blocks - MIN(st.f_bfree, st.f_blocks)) *
+			       st.f_frsize;
+}
+
+/* What took @ms for @done of @all; 0: nobody knows. */
+static uint64_t seconds_left(uint64_t all, uint64_t done, uint64_t ms)
+{
+	double each = done > 0 ? (double)ms / (double)done : 0;
+
+	return all > done ? (uint64_t)((double)(all - done) * each / 1000) : 0;
+}
+
 static void clear(struct trip *t)
 {
 	if (t->drawn)
@@ -96,7 +122,7 @@ static void clear(struct trip *t)
 
 static void show(struct trip *t)
 {
-	uint64_t ms = clock_ms() - t->start_ms;
+	uint64_t ms = clock_ms() - t->start_ms, left;
 
 	if (!isatty(STDERR_FILENO) || ms < SHOW_AFTER_MS)
 		return;
@@ -111,6 +137,11 @@ static void show(struct trip *t)
 			      " MiB/s",
 			      t->s.files, t->s.bytes >> 20,
 			      (t->s.bytes >> 10) * 1000 / ms >> 10);
+	left = MAX(seconds_left(t->entries_all, t->s.entries, ms),
+		   seconds_left(t->bytes_all, t->s.bytes, ms));
+	if (left && !t->s.away)
+		(void)fprintf(stderr, "; about %" PRIu64 ":%02" PRIu64 " left",
+			      left / 60, left % 60);
 	(void)fputs(t->s.away ? "; the server does not answer" : "", stderr);
 	(void)fflush(stderr);
 	t->drawn = true;
@@ -291,6 +322,7 @@ static enum exitcode go(const char *verb, uint64_t file_bytes_max,
 		t.signal_fd = command_take_signals(&old);
 		t.shown = paths[k];
 		t.s = (struct sight){ 0 };
+		look_at_all(&t, ino);
 		r = t.signal_fd < 0 ? t.signal_fd : start(&t, ino);
 		if (r == 0)
 			r = follow(&t);

@@ -83,6 +83,14 @@ status 46 "$NFSROOTFS" warm "$MNT/usr"
 status 1 "$NFSROOTFS" warm
 status 1 "$NFSROOTFS" warm --fast "$MNT"
 
+# On a terminal it says how far it is, and about how long it will take.
+"$NFSROOTFS" refresh "$MNT"
+relay delay 150
+out=$(script -qec "'$NFSROOTFS' warm '$MNT'" /dev/null </dev/null | tr '\r' '\n')
+relay delay 0
+has "on a terminal" "entries in" "$out"
+has "on a terminal" " left" "$out"
+
 # Interrupted: it ends, and the mount is as it was.
 "$NFSROOTFS" refresh "$MNT"
 relay stall
