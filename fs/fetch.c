@@ -298,7 +298,13 @@ static int keep_part(struct fetch *f, const struct wback_job *job,
 		return -ENOMEM;
 	data.at = of->at;
 	r = wback_job_read(f->v->wback, job, at, n, of->at);
-	return r < 0 ? r : blob_write(f->blob, job->obj.ino, v, at, &data);
+	if (r == 0)
+		r = blob_write(f->blob, job->obj.ino, v, at, &data);
+	if (r == -EAGAIN) { /* nobody waits for us */
+		blob_flush(f->blob);
+		r = blob_write(f->blob, job->obj.ino, v, at, &data);
+	}
+	return r;
 }
 
 void fetch_keep(struct fetch *f, const struct wback_job *job,

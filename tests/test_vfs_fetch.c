@@ -307,6 +307,31 @@ static void expect_range(struct fixture *f, uint64_t ino, const char *bytes,
 	slice_done(&data);
 }
 
+/* More than the content cache takes at once. */
+static void test_what_was_written_is_kept_however_large(void **state)
+{
+	struct fixture *f = *state;
+	const size_t len = 128 * MIB;
+	uint64_t *bytes = malloc(len), rnd = run_seed(), a;
+
+	assert_non_null(bytes);
+	unmount_fs(f);
+	f->config.log_bytes_max = 256 << 20;
+	mount_fs(f);
+	a = make(f, META_ROOT, "a", S_IFREG | 0644);
+	for (size_t k = 0; k < len / 8; k++)
+		bytes[k] = run_random(&rnd);
+	for (size_t at = 0; at < len; at += MIB)
+		assert_int_equal(vfs_write(f->v, &root_user, a, at,
+					   (char *)bytes + at, MIB), 0);
+	assert_int_equal(send_all(f), 0);
+	remote_mem_reset_calls(f->mem);
+	for (size_t at = 0; at < len; at += MIB)
+		expect_range(f, a, (char *)bytes, len, at, MIB);
+	assert_int_equal(reads(f), 0);
+	free(bytes);
+}
+
 static void test_large_file_is_read_ahead_in_whole_reads(void **state)
 {
 	struct fixture *f = *state;
@@ -544,6 +569,7 @@ RUN_TESTS(KEEP_TEST(test_each_small_file_is_read_once_and_then_never_again),
 	  KEEP_TEST(test_what_may_change_unseen_is_not_kept),
 	  KEEP_TEST(test_contents_of_a_removed_cache_are_not_given_to_others),
 	  KEEP_BACK_TEST(test_what_was_written_is_not_fetched_back),
+	  KEEP_BACK_TEST(test_what_was_written_is_kept_however_large),
 	  KEEP_BACK_TEST(test_targets_of_symlinks_are_kept),
 	  KEEP_BACK_TEST(test_what_is_written_over_is_read_as_it_is_now),
 	  KEEP_TEST(test_what_goes_through_is_read_as_it_is_now),

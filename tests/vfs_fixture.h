@@ -56,7 +56,7 @@ static inline void open_back(struct fixture *f)
 
 static inline void open_blob(struct fixture *f)
 {
-	const struct blob_options o = { .bytes_max = 64 << 20 };
+	const struct blob_options o = { .bytes_max = 256 << 20 };
 	char path[600], owner[32];
 
 	(void)snprintf(path, sizeof(path), "%s/blob", f->dir->path);
