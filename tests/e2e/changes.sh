@@ -15,7 +15,7 @@ done
 ln -s old "$root/etc/link"
 start_server "$root" --fresh
 start_relay
-ac=2
+ac=1
 do_mount "notmp,ac=$ac"
 mkdir "$TMP/over"
 echo over >"$TMP/over/file"

@@ -7,7 +7,7 @@
 requires python3
 
 mkdir -p "$TMP/root" "$TMP/local"
-"$here/make-tree" 2000 "$TMP/tree.tar"
+"$here/make-tree" 1200 "$TMP/tree.tar"
 tar -xf "$TMP/tree.tar" -C "$TMP/local"
 "$here/manifest" "$TMP/local/tree" --no-symlink-times >"$TMP/want"
 start_server "$TMP/root"
