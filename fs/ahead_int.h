@@ -11,7 +11,7 @@ enum {
 	ROAD_MAX = 8192, /* spots on the road */
 	/* Asked ahead and not used yet. */
 	WINDOW_MIN = 32, WINDOW_MAX = 4096,
-	CALLS_MAX = 128, /* in flight */
+	CALLS_MAX = 512, /* in flight */
 	WANTS_FILES = 2, /* the habit: from so many directories on */
 	WANTS_LINKS = 2, /* and from so many missed targets on */
 	/* With ac=forever, how long something counts as in use. */

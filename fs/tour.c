@@ -31,7 +31,7 @@
 
 enum {
 	TOURS_MAX = 8,
-	CALLS_MAX = 256, /* of one tour */
+	CALLS_MAX = 512, /* of one tour */
 	FILES_MAX = 64,  /* being fetched, of one tour */
 	BUSY_LOOK_MS = 20,
 	PART_NAMES = 512,
