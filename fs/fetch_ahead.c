@@ -163,6 +163,7 @@ struct gather {
 	uint64_t cursor;
 	unsigned seen, n, want;
 	struct source list[BURST_MAX];
+	uint64_t before[BURST_MAX]; /* cursors in front of them */
 };
 
 static int gather_fn(void *arg, uint64_t offset, const char *name,
@@ -175,6 +176,7 @@ static int gather_fn(void *arg, uint64_t offset, const char *name,
 	(void)name;
 	if (g->n == g->want || g->seen++ == NAMES_MAX)
 		return 1;
+	g->before[g->n] = g->cursor;
 	g->cursor = offset;
 	if (n->absent || n->type != DT_REG || n->ino == 0 ||
 	    n->ino == g->not[0] || n->ino == g->not[1] || view_is_pending(g->v, n->ino) ||
@@ -186,20 +188,22 @@ static int gather_fn(void *arg, uint64_t offset, const char *name,
 	return 0;
 }
 
-static unsigned ask_all(struct fetch *f, const struct gather *g)
+/* False: not all of them; the cursor is at the first that was not. */
+static bool ask_all(struct fetch *f, struct gather *g, unsigned *ret_asked)
 {
-	unsigned asked = 0;
-
+	*ret_asked = 0;
 	for (unsigned k = 0; k < g->n; k++) {
 		const struct source *s = &g->list[k];
 
 		if (f->blob && blob_has(f->blob, s->ino, &s->v, 0, s->v.size))
 			continue;
-		if (fetch_ask(f, s, 0, (uint32_t)s->v.size, true) < 0)
-			break;
-		asked++;
+		if (fetch_ask(f, s, 0, (uint32_t)s->v.size, true) < 0) {
+			g->cursor = g->before[k];
+			return false;
+		}
+		++*ret_asked;
 	}
-	return asked;
+	return true;
 }
 
 /* What of the directory is to be asked for now. NULL: nothing. Else it is the
@@ -240,7 +244,7 @@ static void burst(struct fetch *f, uint64_t dir, uint64_t ino)
 	meta_begin(f->v->meta);
 	end = meta_names(f->v->meta, dir, g->cursor, gather_fn, g) != 1;
 	meta_end(f->v->meta);
-	asked = ask_all(f, g);
+	end &= ask_all(f, g, &asked);
 	mutex_lock(&f->lock);
 	r = find_reading(f, dir);
 	if (r) {

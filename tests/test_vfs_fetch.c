@@ -111,6 +111,43 @@ static void test_the_next_directories_start_before_they_are_wanted(void **state)
 	assert_true(f->stats.data_misses <= 8);
 }
 
+struct dir_reader {
+	struct fixture *f;
+	char path[32];
+	pthread_t thread;
+};
+
+static void *dir_reader_main(void *arg)
+{
+	const struct dir_reader *d = arg;
+
+	read_dir(d->f, d->path);
+	return NULL;
+}
+
+/* More is wanted than may be under way: the rest is asked for later. */
+static void test_what_has_no_room_is_asked_for_ahead_later(void **state)
+{
+	const struct fault_rule slow = { .kind = FAULT_DELAY, .op = REMOTE_READ,
+					 .delay_ms = 50 };
+	struct fixture *f = *state;
+	struct dir_reader d[4];
+
+	old_tree(f, ARRAY_LEN(d), 200);
+	(void)find(f, META_ROOT);
+	(void)fault_add(f->fault, &slow);
+	for (unsigned k = 0; k < ARRAY_LEN(d); k++) {
+		d[k].f = f;
+		(void)snprintf(d[k].path, sizeof(d[k].path), "/tree/d%u", k);
+		assert_int_equal(pthread_create(&d[k].thread, NULL,
+						dir_reader_main, &d[k]), 0);
+	}
+	for (unsigned k = 0; k < ARRAY_LEN(d); k++)
+		(void)pthread_join(d[k].thread, NULL);
+	assert_int_equal(reads(f), 200 * ARRAY_LEN(d));
+	assert_true(f->stats.data_misses <= 16);
+}
+
 static void test_one_file_of_a_directory_is_asked_for_alone(void **state)
 {
 	struct fixture *f = *state;
@@ -562,6 +599,7 @@ static void test_what_changes_while_it_is_fetched_is_not_kept(void **state)
 RUN_TESTS(KEEP_TEST(test_each_small_file_is_read_once_and_then_never_again),
 	  KEEP_TEST(test_files_read_one_after_another_are_asked_for_ahead),
 	  KEEP_TEST(test_files_read_in_another_order_are_asked_for_ahead),
+	  KEEP_TEST(test_what_has_no_room_is_asked_for_ahead_later),
 	  KEEP_TEST(test_the_next_directories_start_before_they_are_wanted),
 	  KEEP_TEST(test_one_file_of_a_directory_is_asked_for_alone),
 	  KEEP_TEST(test_changed_contents_are_never_taken_from_the_cache),
