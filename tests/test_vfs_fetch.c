@@ -1,50 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* test_vfs_fetch.c: contents: what is fetched, how often, ahead of whom; and what
- * the content cache gives back, which must never be of another version.
+/* test_vfs_fetch.c: contents: what is fetched, how often; and what the content
+ * cache gives back, which must never be of another version.
  */
-#include "vfs_fixture.h"
+#include "fetch_fixture.h"
 
 #include "../fs/fetch.h"
-
-enum { MIB = 1024 * 1024 };
-
-static void old_tree(struct fixture *f, unsigned dirs, unsigned files)
-{
-	admin_tree(f, dirs, files);
-	age(f);
-}
-
-static uint64_t reads(struct fixture *f)
-{
-	return remote_mem_calls(f->mem, REMOTE_READ);
-}
-
-/* All files of a directory, in its order. */
-static void read_dir(struct fixture *f, const char *path)
-{
-	struct walk *w = malloc(sizeof(*w));
-	char *rest, *name;
-
-	(void)list(f, look_path(f, path), w);
-	rest = w->names;
-	while ((name = strsep(&rest, " ")) && *name) {
-		char file[600];
-
-		(void)snprintf(file, sizeof(file), "%s/%s", path, name);
-		expect_contents(f, look_path(f, file), file);
-	}
-	free(w);
-}
-
-static void read_all(struct fixture *f, unsigned dirs)
-{
-	char path[64];
-
-	for (unsigned d = 0; d < dirs; d++) {
-		(void)snprintf(path, sizeof(path), "/tree/d%u", d);
-		read_dir(f, path);
-	}
-}
 
 static void test_each_small_file_is_read_once_and_then_never_again(void **state)
 {
@@ -58,103 +18,6 @@ static void test_each_small_file_is_read_once_and_then_never_again(void **state)
 	remount_fs(f);
 	read_all(f, 10);
 	assert_int_equal(reads(f), 200);
-}
-
-static void test_files_read_one_after_another_are_asked_for_ahead(void **state)
-{
-	struct fixture *f = *state;
-
-	old_tree(f, 10, 40);
-	read_all(f, 10);
-	assert_int_equal(reads(f), 400);
-	assert_true(f->stats.data_ahead_used > 340);
-	assert_int_equal(f->stats.data_ahead_used, f->stats.data_ahead);
-	assert_int_equal(f->stats.data_ahead_wasted, 0);
-}
-
-/* As a compiler reads headers. */
-static void test_files_read_in_another_order_are_asked_for_ahead(void **state)
-{
-	struct fixture *f = *state;
-	char path[64];
-
-	old_tree(f, 1, 100);
-	for (unsigned k = 0; k < 100; k++) {
-		(void)snprintf(path, sizeof(path), "/tree/d0/f%u",
-			       k * 37 % 100);
-		expect_contents(f, look_path(f, path), path);
-		vfs_settle(f->v);
-	}
-	assert_int_equal(reads(f), 100);
-	assert_true(f->stats.data_misses <= 7);
-}
-
-/* The order of a walk is that of the names' offsets. */
-static void test_the_next_directories_start_before_they_are_wanted(void **state)
-{
-	struct fixture *f = *state;
-	struct walk *w = malloc(sizeof(*w));
-	char *rest, *name;
-
-	old_tree(f, 40, 20);
-	(void)find(f, META_ROOT);
-	(void)list(f, look_path(f, "/tree"), w);
-	rest = w->names;
-	while ((name = strsep(&rest, " ")) && *name) {
-		char path[300];
-
-		(void)snprintf(path, sizeof(path), "/tree/%s", name);
-		read_dir(f, path);
-	}
-	free(w);
-	assert_int_equal(reads(f), 800);
-	assert_true(f->stats.data_misses <= 8);
-}
-
-struct dir_reader {
-	struct fixture *f;
-	char path[32];
-	pthread_t thread;
-};
-
-static void *dir_reader_main(void *arg)
-{
-	const struct dir_reader *d = arg;
-
-	read_dir(d->f, d->path);
-	return NULL;
-}
-
-/* More is wanted than may be under way: the rest is asked for later. */
-static void test_what_has_no_room_is_asked_for_ahead_later(void **state)
-{
-	const struct fault_rule slow = { .kind = FAULT_DELAY, .op = REMOTE_READ,
-					 .delay_ms = 50 };
-	struct fixture *f = *state;
-	struct dir_reader d[4];
-
-	old_tree(f, ARRAY_LEN(d), 200);
-	(void)find(f, META_ROOT);
-	(void)fault_add(f->fault, &slow);
-	for (unsigned k = 0; k < ARRAY_LEN(d); k++) {
-		d[k].f = f;
-		(void)snprintf(d[k].path, sizeof(d[k].path), "/tree/d%u", k);
-		assert_int_equal(pthread_create(&d[k].thread, NULL,
-						dir_reader_main, &d[k]), 0);
-	}
-	for (unsigned k = 0; k < ARRAY_LEN(d); k++)
-		(void)pthread_join(d[k].thread, NULL);
-	assert_int_equal(reads(f), 200 * ARRAY_LEN(d));
-	assert_true(f->stats.data_misses <= 16);
-}
-
-static void test_one_file_of_a_directory_is_asked_for_alone(void **state)
-{
-	struct fixture *f = *state;
-
-	old_tree(f, 1, 40);
-	expect_contents(f, look_path(f, "/tree/d0/f7"), "/tree/d0/f7");
-	assert_int_equal(reads(f), 1);
 }
 
 static void test_changed_contents_are_never_taken_from_the_cache(void **state)
@@ -319,31 +182,6 @@ static void test_cached_contents_are_there_while_the_server_is_away(void **state
 
 /* ---- large files ---- */
 
-static char *admin_large(struct fixture *f, size_t len)
-{
-	char *bytes = malloc(len);
-
-	assert_non_null(bytes);
-	for (size_t k = 0; k < len; k++)
-		bytes[k] = (char)(k * 2654435761u >> 11);
-	assert_int_equal(remote_mem_write_file(f->mem, "/large", bytes, len), 0);
-	age(f);
-	return bytes;
-}
-
-static void expect_range(struct fixture *f, uint64_t ino, const char *bytes,
-			 size_t size, uint64_t offset, uint32_t n)
-{
-	struct slice data;
-
-	assert_int_equal(vfs_read(f->v, &root_user, ino, offset, n, &data), 0);
-	assert_int_equal(data.len, offset < size ?
-					   MIN((uint64_t)n, size - offset) :
-					   0);
-	assert_memory_equal(data.at, bytes + offset, data.len);
-	slice_done(&data);
-}
-
 /* More than the content cache takes at once. */
 static void test_what_was_written_is_kept_however_large(void **state)
 {
@@ -366,42 +204,6 @@ static void test_what_was_written_is_kept_however_large(void **state)
 	for (size_t at = 0; at < len; at += MIB)
 		expect_range(f, a, (char *)bytes, len, at, MIB);
 	assert_int_equal(reads(f), 0);
-	free(bytes);
-}
-
-static void test_large_file_is_read_ahead_in_whole_reads(void **state)
-{
-	struct fixture *f = *state;
-	const size_t len = 20 * MIB + 4321;
-	char *bytes = admin_large(f, len);
-	uint64_t ino = look_path(f, "/large"), n;
-
-	for (uint64_t at = 0; at < len; at += 128 * 1024)
-		expect_range(f, ino, bytes, len, at, 128 * 1024);
-	n = reads(f);
-	assert_in_range(n, 21, 26);
-	assert_true(f->stats.data_ahead >= 19);
-	assert_int_equal(f->stats.data_ahead_wasted, 0);
-	for (uint64_t at = 0; at < len; at += 128 * 1024)
-		expect_range(f, ino, bytes, len, at, 128 * 1024);
-	assert_true(f->keep ? reads(f) == n : reads(f) <= 2 * n);
-	free(bytes);
-}
-
-static void test_reading_here_and_there_fetches_what_is_read(void **state)
-{
-	struct fixture *f = *state;
-	const size_t len = 64 * MIB;
-	char *bytes = admin_large(f, len);
-	uint64_t ino = look_path(f, "/large"), rnd = run_seed();
-
-	for (unsigned k = 0; k < 50; k++) {
-		rnd = rnd * 6364136223846793005u + 1442695040888963407u;
-		expect_range(f, ino, bytes, len,
-			     (k & 1 ? 0 : 32 * MIB) + (rnd >> 33) % (30 * MIB),
-			     4096);
-	}
-	assert_true(reads(f) <= 75); /* a few lie on two chunks, or near */
 	free(bytes);
 }
 
@@ -597,11 +399,6 @@ static void test_what_changes_while_it_is_fetched_is_not_kept(void **state)
 	cmocka_unit_test_setup_teardown(fn, setup_keep_back, teardown)
 
 RUN_TESTS(KEEP_TEST(test_each_small_file_is_read_once_and_then_never_again),
-	  KEEP_TEST(test_files_read_one_after_another_are_asked_for_ahead),
-	  KEEP_TEST(test_files_read_in_another_order_are_asked_for_ahead),
-	  KEEP_TEST(test_what_has_no_room_is_asked_for_ahead_later),
-	  KEEP_TEST(test_the_next_directories_start_before_they_are_wanted),
-	  KEEP_TEST(test_one_file_of_a_directory_is_asked_for_alone),
 	  KEEP_TEST(test_changed_contents_are_never_taken_from_the_cache),
 	  KEEP_TEST(test_changed_contents_of_the_same_mtime_are_seen),
 	  KEEP_TEST(test_what_may_change_unseen_is_not_kept),
@@ -612,13 +409,10 @@ RUN_TESTS(KEEP_TEST(test_each_small_file_is_read_once_and_then_never_again),
 	  KEEP_BACK_TEST(test_what_is_written_over_is_read_as_it_is_now),
 	  KEEP_TEST(test_what_goes_through_is_read_as_it_is_now),
 	  KEEP_TEST(test_cached_contents_are_there_while_the_server_is_away),
-	  KEEP_TEST(test_large_file_is_read_ahead_in_whole_reads),
-	  KEEP_TEST(test_reading_here_and_there_fetches_what_is_read),
 	  KEEP_TEST(test_small_rsize_and_odd_ranges),
 	  KEEP_TEST(test_readers_of_one_range_share_one_read),
 	  KEEP_TEST(test_waiting_reader_can_be_interrupted),
 	  KEEP_TEST(test_reply_of_another_version_is_not_kept),
 	  KEEP_TEST(test_what_was_fetched_for_later_is_here),
 	  KEEP_TEST(test_what_changes_while_it_is_fetched_is_not_kept),
-	  FS_TEST(test_small_rsize_and_odd_ranges),
-	  FS_TEST(test_large_file_is_read_ahead_in_whole_reads))
+	  FS_TEST(test_small_rsize_and_odd_ranges))
