@@ -114,7 +114,7 @@ static void test_refuses_another_server(void **state)
 static void test_refuses_another_version(void **state)
 {
 	fill(*state);
-	replace_in_mark(*state, "meta 1", "meta 2");
+	replace_in_mark(*state, "meta 2", "meta 3");
 	assert_int_equal(meta_test_open_error(*state), -EMEDIUMTYPE);
 }
 
