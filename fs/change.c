@@ -78,7 +78,7 @@ bool vfs_log_is_full(struct vfs *v)
 					    __ATOMIC_RELAXED) < ROOM_AGAIN_MS;
 }
 
-/* ---- what goes through: the time of a write is sent a moment later (times.c) ---- */
+/* ---- what goes through: its time is sent a moment later (times.c) ---- */
 
 /* What applications see from now on. */
 static void show_mtime(struct vfs *v, uint64_t ino, struct timespec mtime)

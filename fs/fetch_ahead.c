@@ -8,11 +8,11 @@
  *
  * Small files of one directory, opened one after another: at the second that has
  * to be asked for, the next ones in the directory's order are asked for, too;
- * their number doubles as they get used, and when one is wanted that was not among
- * them (headers are read in an order of their own). Where whole directories were read
- * that way, the next directory starts at its first file; and where that goes on,
- * the directories that come next in the tree start before their first file is
- * wanted. What is asked for and not used halves that.
+ * their number doubles as they get used, and when one is wanted that was not
+ * among them (headers are read in an order of their own). Where whole directories
+ * were read that way, the next directory starts at its first file; and where that
+ * goes on, the directories that come next in the tree start before their first
+ * file is wanted. What is asked for and not used halves that.
  *
  * All of it is bounded by what is in memory and by calls under way, stays out
  * of the way of what is waited for, and is counted: asked for, used, wasted.
@@ -104,6 +104,11 @@ static struct reading *find_reading(struct fetch *f, uint64_t dir)
 	return NULL;
 }
 
+static unsigned doubled(unsigned window, unsigned most)
+{
+	return MIN(MAX(2 * window, (unsigned)BURST_MIN), most);
+}
+
 /* What came of a directory tells how the next one starts. */
 static void judge(struct fetch *f, struct reading *r) REQUIRES(f->lock)
 {
@@ -113,8 +118,7 @@ static void judge(struct fetch *f, struct reading *r) REQUIRES(f->lock)
 	if (r->unused > r->asked / 2)
 		f->window /= 2;
 	else if (r->done)
-		f->window = MIN(MAX(2 * f->window, (unsigned)BURST_MIN),
-				(unsigned)BURST_MAX / 2);
+		f->window = doubled(f->window, BURST_MAX / 2);
 }
 
 static struct reading *oldest_reading(struct fetch *f) REQUIRES(f->lock)
@@ -141,13 +145,11 @@ static bool turn(struct fetch *f, const struct source *s, bool missed)
 				       .window = f->window };
 	} else if (missed && r->entered) {
 		/* In another order than ours: more of them will meet it. */
-		r->window = MIN(MAX(2 * r->window, (unsigned)BURST_MIN),
-				(unsigned)BURST_MAX);
+		r->window = doubled(r->window, BURST_MAX);
 	} else if (!missed) {
 		r->unused -= r->unused > 0;
 		if (r->unused <= r->window / 2)
-			r->window = MIN(MAX(2 * r->window, (unsigned)BURST_MIN),
-					(unsigned)BURST_MAX);
+			r->window = doubled(r->window, BURST_MAX);
 		if (r->done && r->unused <= r->asked / 2)
 			judge(f, r);
 	}

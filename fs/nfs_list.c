@@ -57,14 +57,60 @@ static int judge_page(struct remote_call *c, bool eof, size_t total,
 	return 0;
 }
 
-int nfs_decode_readdirplus(struct remote_call *c, const READDIRPLUS3res *res,
-			   uint64_t *cookie)
+/* An entry of either kind as the longer one. */
+typedef void copy_fn(const void *entry, entryplus3 *ret);
+
+static void copy_plus(const void *entry, entryplus3 *ret)
 {
-	const READDIRPLUS3resok *ok = &res->READDIRPLUS3res_u.resok;
+	memcpy(ret, entry, sizeof(*ret));
+}
+
+static void copy_plain(const void *entry, entryplus3 *ret)
+{
+	entry3 e;
+
+	memcpy(&e, entry, sizeof(e));
+	*ret = (entryplus3){ .fileid = e.fileid, .name = e.name,
+			     .cookie = e.cookie,
+			     .nextentry = (void *)e.nextentry };
+}
+
+static int take_page(struct remote_call *c, const void *first, copy_fn *copy,
+		     bool eof, uint64_t *cookie)
+{
 	size_t n = 0, total = 0, bytes = 0;
 	uint64_t last = 0;
 	char *names = NULL;
 	entryplus3 e;
+
+	for (const void *p = first; p; p = e.nextentry) {
+		copy(p, &e);
+		total++;
+		last = e.cookie;
+		if (nfs_decode_name_ok(e.name)) {
+			n++;
+			bytes += strlen(e.name) + 1;
+		}
+	}
+	if (n > 0 && alloc_entries(c, n, bytes, &names) < 0)
+		return -ENOMEM;
+	for (const void *p = first; p; p = e.nextentry) {
+		struct remote_dirent *d;
+
+		copy(p, &e);
+		if (!nfs_decode_name_ok(e.name))
+			continue;
+		d = add_entry(c, &names, e.name, e.fileid, e.cookie);
+		d->has_attr = nfs_decode_post(&e.name_attributes, &d->attr);
+		nfs_decode_post_handle(&e.name_handle, &d->fh);
+	}
+	return judge_page(c, eof, total, last, cookie);
+}
+
+int nfs_decode_readdirplus(struct remote_call *c, const READDIRPLUS3res *res,
+			   uint64_t *cookie)
+{
+	const READDIRPLUS3resok *ok = &res->READDIRPLUS3res_u.resok;
 
 	if (res->status != NFS3_OK) {
 		c->has_dir_attr = nfs_decode_post(
@@ -74,38 +120,13 @@ int nfs_decode_readdirplus(struct remote_call *c, const READDIRPLUS3res *res,
 	}
 	c->has_dir_attr = nfs_decode_post(&ok->dir_attributes, &c->dir_attr);
 	memcpy(c->verf, ok->cookieverf, sizeof(c->verf));
-	for (const void *p = ok->reply.entries; p; p = e.nextentry) {
-		memcpy(&e, p, sizeof(e));
-		total++;
-		last = e.cookie;
-		if (nfs_decode_name_ok(e.name)) {
-			n++;
-			bytes += strlen(e.name) + 1;
-		}
-	}
-	if (n > 0 && alloc_entries(c, n, bytes, &names) < 0)
-		return -ENOMEM;
-	for (const void *p = ok->reply.entries; p; p = e.nextentry) {
-		struct remote_dirent *d;
-
-		memcpy(&e, p, sizeof(e));
-		if (!nfs_decode_name_ok(e.name))
-			continue;
-		d = add_entry(c, &names, e.name, e.fileid, e.cookie);
-		d->has_attr = nfs_decode_post(&e.name_attributes, &d->attr);
-		nfs_decode_post_handle(&e.name_handle, &d->fh);
-	}
-	return judge_page(c, ok->reply.eof, total, last, cookie);
+	return take_page(c, ok->reply.entries, copy_plus, ok->reply.eof, cookie);
 }
 
 int nfs_decode_readdir(struct remote_call *c, const READDIR3res *res,
 		       uint64_t *cookie)
 {
 	const READDIR3resok *ok = &res->READDIR3res_u.resok;
-	size_t n = 0, total = 0, bytes = 0;
-	uint64_t last = 0;
-	char *names = NULL;
-	entry3 e;
 
 	if (res->status != NFS3_OK) {
 		c->has_dir_attr = nfs_decode_post(
@@ -115,21 +136,5 @@ int nfs_decode_readdir(struct remote_call *c, const READDIR3res *res,
 	}
 	c->has_dir_attr = nfs_decode_post(&ok->dir_attributes, &c->dir_attr);
 	memcpy(c->verf, ok->cookieverf, sizeof(c->verf));
-	for (const void *p = ok->reply.entries; p; p = e.nextentry) {
-		memcpy(&e, p, sizeof(e));
-		total++;
-		last = e.cookie;
-		if (nfs_decode_name_ok(e.name)) {
-			n++;
-			bytes += strlen(e.name) + 1;
-		}
-	}
-	if (n > 0 && alloc_entries(c, n, bytes, &names) < 0)
-		return -ENOMEM;
-	for (const void *p = ok->reply.entries; p; p = e.nextentry) {
-		memcpy(&e, p, sizeof(e));
-		if (nfs_decode_name_ok(e.name))
-			(void)add_entry(c, &names, e.name, e.fileid, e.cookie);
-	}
-	return judge_page(c, ok->reply.eof, total, last, cookie);
+	return take_page(c, ok->reply.entries, copy_plain, ok->reply.eof, cookie);
 }

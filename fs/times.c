@@ -44,7 +44,6 @@ struct times {
 	struct cond cond;
 	struct entry *buckets[BUCKETS];
 	struct entry queue; /* a ring */
-	unsigned sending;
 	bool closing;
 };
 
@@ -122,7 +121,6 @@ static void sent(struct times *t, uint64_t ino)
 		enqueue(t, e);
 	else if (e)
 		erase(t, ino);
-	t->sending--;
 	cond_broadcast(&t->cond);
 	mutex_unlock(&t->lock);
 }
@@ -154,7 +152,7 @@ static void *worker_main(void *arg)
 	uint64_t ino;
 
 	mutex_lock(&t->lock);
-	while ((e = first(t)) || !t->closing || t->sending > 0) {
+	while ((e = first(t)) || !t->closing) {
 		if (!e) {
 			cond_wait(&t->cond, &t->lock);
 			continue;
@@ -168,7 +166,6 @@ static void *worker_main(void *arg)
 		dequeue(e);
 		e->state = SENDING;
 		e->again = false;
-		t->sending++;
 		mutex_unlock(&t->lock);
 		send(t, ino, mtime);
 		mutex_lock(&t->lock);
